@@ -51,7 +51,8 @@ def _problem(kind: str, message: str, key: Key, raw: Any, origins: Mapping[Key, 
     if kind == "missing":
         return Problem(dotted(key), "", "is required", origin)
     if kind in WANTED:
-        return Problem(dotted(key), _shown(key, value), f"allowed is {WANTED[kind]}", origin)
+        shown = _shown(key, value) if kind in {"string_type", "path_type"} else ""  # a table may hold secrets
+        return Problem(dotted(key), shown, f"allowed is {WANTED[kind]}", origin)
     what = message.removeprefix("Value error, ").removeprefix("Input ")
     if key == ("reporting", "timezone"):
         what += "; " + did_you_mean(str(value), available_timezones()) if value else ""
