@@ -1,4 +1,4 @@
-"""Upstreams that answer like OpenAI, Azure, Mistral, Anthropic and vLLM on one port, and say what they served.
+"""Upstreams that answer like OpenAI, Azure, Mistral, Anthropic and vLLM on one port, and tell what they did.
 
 A request goes server -> service -> ask -> a dialect (chat, completions, embeddings, responses, messages) ->
 delivery -> truth. `python -m collector.simulator` starts one; tests use `start_simulator`. What one request

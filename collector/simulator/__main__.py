@@ -1,4 +1,4 @@
-"""`python -m collector.simulator`: one simulator in the foreground; its first line of output names its port."""
+"""`python -m collector.simulator`: one simulator in the foreground; its first line names its port."""
 
 import argparse
 import asyncio

@@ -57,9 +57,15 @@ class Ask(msgspec.Struct, kw_only=True):
 
 
 def understand(
-    raw: bytes, headers: Mapping[str, str], behaviour: Behaviour, *, operation: str, deployment: str, created: int,
+    raw: bytes,
+    headers: Mapping[str, str],
+    behaviour: Behaviour,
+    *,
+    operation: str,
+    deployment: str,
+    created: int,
     request_id: str,
-) -> Ask:  # fmt: skip
+) -> Ask:
     body = _decode(raw)
     texts = _list_texts(operation, body)
     try:

@@ -1,4 +1,4 @@
-"""How a whole simulator behaves: what the command line and tests set once, and directives override per request."""
+"""How a whole simulator behaves: set once, by the command line or a test; directives override it."""
 
 from typing import Literal
 

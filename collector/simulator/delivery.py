@@ -1,7 +1,7 @@
 """One reply on its way: a Reply and what the directives wish enter, bytes and one ending leave.
 
 Invariants:
-- Exactly one ending is told (`ended`), whatever happens: the end of the reply, a planned cut, or the client gone.
+- Exactly one ending is told (`on_ended`), whatever happens: the reply over, a planned cut, the client gone.
 - Tokens count as generated when their bytes are handed to the socket; of a whole reply, by the clock.
 - Nothing is written while the client does not read (`paused`): a slow client slows the generation.
 """
@@ -173,6 +173,12 @@ class Delivery:
         self._put_body(piece.data)
         if self._out_bytes >= _BATCH_BYTES:
             self._flush()
+
+    @property
+    def generated(self) -> int:
+        """Tokens made so far; the hidden ones come before the first that is sent."""
+        hidden = self.reply.hidden_tokens if self.tokens or self.ending == "finished" else 0
+        return self.tokens + hidden
 
     def resume(self) -> None:
         self.paused = False

@@ -28,7 +28,8 @@ def answer_messages(ask: Ask) -> Reply:
     reply = Reply(
         reply_id=reply_id,
         finish=said.finish,
-        output_tokens=said.output_tokens,
+        output_tokens=len(said.tokens),
+        hidden_tokens=said.reasoning_tokens,
         usage_told=ask.sim.usage != "none",
         fail=lambda kind: [_fail(kind)],
     )

@@ -8,12 +8,12 @@ from bisect import bisect_left
 from collections import defaultdict
 
 _SECONDS_FIRST = (
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
-    160.0, 640.0, 2560.0,
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
+    80.0, 160.0, 640.0, 2560.0,
 )  # fmt: skip
 _SECONDS_WHOLE = (
-    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0,
-    1920.0, 7680.0,
+    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0,
+    960.0, 1920.0, 7680.0,
 )  # fmt: skip
 _TOKENS = (
     1.0,
@@ -78,7 +78,14 @@ class Metrics:
         self._models[model].aborted += 1
 
     def finish(
-        self, model: str, reason: str, prompt_tokens: int, tokens: int, first_s: float | None, whole_s: float
+        self,
+        model: str,
+        reason: str,
+        *,
+        prompt_tokens: int,
+        tokens: int,
+        first_s: float | None,
+        whole_s: float,
     ) -> None:
         counts = self._models[model]
         counts.running -= 1

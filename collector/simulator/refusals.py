@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import msgspec
+
+from collector.simulator.behaviour import Behaviour, tell_flavour
 from collector.simulator.reply import Refused, Reply, encode
 
 # status: (Anthropic's type, OpenAI's type, OpenAI's code, vLLM's type)
@@ -91,3 +94,23 @@ def _shape_vllm(refused: Refused, messages_path: bool) -> dict[str, Any]:
     if messages_path:
         return {"type": "error", "error": {"type": kind, "message": message}}
     return {"error": {"message": message, "type": kind, "param": param, "code": refused.status}}
+
+
+def peek_model(body: bytes) -> str:
+    try:
+        model = msgspec.json.decode(body).get("model")
+    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError):
+        return ""
+    return model if isinstance(model, str) else ""
+
+
+def guess_flavour(operation: str, model: str, behaviour: Behaviour) -> str:
+    if operation in ("messages", "count_tokens"):
+        return (
+            "vllm"
+            if behaviour.flavour == "vllm" or (model and not model.startswith("claude"))
+            else "anthropic"
+        )
+    if behaviour.flavour and behaviour.flavour != "anthropic":
+        return behaviour.flavour
+    return tell_flavour(model) if model and model != "sim-missing" else "openai"

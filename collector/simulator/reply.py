@@ -1,4 +1,4 @@
-"""What a dialect hands to the wire: a Reply, whole or as events; and Refused, the way out of a bad request."""
+"""What a dialect hands to the wire: a Reply, whole or as events; or Refused, the way out of a bad request."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,10 +13,9 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, kw_only=True):
-    """Either `body` (whole) or `pieces` (streamed). `fail` gives the events that tell of an error in mid-stream.
+    """Either `body` (whole) or `pieces` (streamed); `fail` gives the events of an error in mid-stream.
 
-    prompt_tokens and output_tokens are what the request costs when it is served to the end, and what the truth
-    log and the counters show of it.
+    Served to the end, the output is hidden_tokens (reasoning) and then output_tokens, which are sent.
     """
 
     status: int = 200
@@ -28,6 +27,7 @@ class Reply(msgspec.Struct, kw_only=True):
     reply_id: str = ""
     finish: str = ""  # stop, length, tool_calls, error; "" where nothing was generated
     output_tokens: int = 0
+    hidden_tokens: int = 0
     usage_told: bool = False
 
 

@@ -213,33 +213,40 @@ class _Run:
             self._service.metrics.start(self._entry.model)
 
     def count_tokens(self, tokens: int) -> None:
-        if not self._counted or not self._entry:
+        entry, metrics = self._entry, self._service.metrics
+        if not self._counted or entry is None:
             return
         if not self._prefilled:
             self._prefilled = True
-            self._service.metrics.prefill(
-                self._entry.model, self._entry.prompt_tokens, self._entry.cached_tokens
-            )
-        self._service.metrics.generate(self._entry.model, tokens)
+            metrics.prefill(entry.model, entry.prompt_tokens, entry.cached_tokens)
+            tokens += self._reply.hidden_tokens
+        metrics.generate(entry.model, tokens)
 
     def write_truth(self, delivery: Delivery, ending: Ending) -> None:
         entry, took_s = self._entry, time.monotonic() - delivery.started_s
         if entry is None:
             return
         entry.outcome = "refused" if self._reply.status >= 400 else ending
-        entry.completion_tokens = delivery.tokens
+        entry.completion_tokens = delivery.generated
         entry.reply_bytes, entry.reply_sha256 = delivery.body_bytes, delivery.body_hash.hexdigest()
         entry.first_token_ms = None if delivery.first_token_s is None else delivery.first_token_s * 1000
         entry.duration_ms = took_s * 1000
         self._service.truth.append(entry)
         if not self._counted:
             return
+        if ending == "finished":
+            self.count_tokens(0)  # an embedding reads its prompt and says nothing
         if ending in ("aborted", "stalled"):
             self._service.metrics.abort(entry.model)
             return
         reason = "error" if ending == "error" else entry.finish
         self._service.metrics.finish(
-            entry.model, reason, entry.prompt_tokens, delivery.tokens, delivery.first_token_s, took_s
+            entry.model,
+            reason,
+            prompt_tokens=entry.prompt_tokens,
+            tokens=delivery.generated,
+            first_s=delivery.first_token_s,
+            whole_s=took_s,
         )
 
 

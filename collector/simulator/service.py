@@ -14,18 +14,26 @@ import msgspec
 from collector.simulator.ask import Ask, understand
 from collector.simulator.behaviour import Behaviour
 from collector.simulator.chat import answer_chat
+from collector.simulator.completions import answer_completion
 from collector.simulator.directives import DirectiveError, Directives, parse_directives
+from collector.simulator.embeddings import answer_embeddings
 from collector.simulator.messages import answer_count_tokens, answer_messages
 from collector.simulator.metrics import Metrics
-from collector.simulator.refusals import answer_refused
-from collector.simulator.reply import Refused, Reply, encode
+from collector.simulator.pages import list_models, show_nothing, show_version, tokenize
+from collector.simulator.refusals import answer_refused, guess_flavour, peek_model
+from collector.simulator.reply import Refused, Reply
+from collector.simulator.responses import answer_response
 from collector.simulator.truth import Entry, TruthLog
 
 _OPERATIONS: dict[str, tuple[str, Callable[[Ask], Reply]]] = {
     "/v1/chat/completions": ("chat", answer_chat),
+    "/v1/completions": ("text_completion", answer_completion),
+    "/v1/embeddings": ("embeddings", answer_embeddings),
+    "/v1/responses": ("responses", answer_response),
     "/v1/messages": ("messages", answer_messages),
     "/v1/messages/count_tokens": ("count_tokens", answer_count_tokens),
 }
+_PAGES = ("/health", "/ping", "/version", "/metrics", "/v1/models", "/sim/log")
 _AZURE_PREFIX = "/openai/deployments/"
 
 
@@ -47,36 +55,44 @@ class Service:
         self.behaviour = behaviour
         self.truth = TruthLog(behaviour.log_file)
         self.metrics = Metrics()
-        self._pages: dict[str, Callable[[str], Reply]] = {
-            "/health": lambda _: Reply(content_type=""),
-            "/ping": lambda _: Reply(content_type=""),
-            "/version": lambda _: _json({"version": "0.32.0"}),
-            "/metrics": lambda _: Reply(
-                content_type="text/plain; version=1.0.0; charset=utf-8", body=self.metrics.expose()
-            ),
-            "/sim/log": self._show_log,
-        }
 
     def answer(self, request: Request) -> Answer:
         path, _, query = request.target.partition("?")
         operation, handler, deployment = _find_operation(path)
         if handler is not None:
             if request.method != "POST":
-                return Answer(
-                    Reply(status=405, headers=(("allow", "POST"),), body=b'{"detail":"Method Not Allowed"}')
-                )
+                return Answer(_refuse_method("POST"))
             return self._answer_call(request, path, operation, handler, deployment)
+        try:
+            return Answer(self._answer_page(request, path, query))
+        except Refused as refused:
+            return Answer(answer_refused(refused, "vllm", False, None))
+
+    def _answer_page(self, request: Request, path: str, query: str) -> Reply:
+        if path == "/tokenize":
+            return (
+                tokenize(request.body, self.behaviour) if request.method == "POST" else _refuse_method("POST")
+            )
         if path == "/sim/log" and request.method == "DELETE":
             self.truth.clear()
-            return Answer(Reply(status=204, content_type=""))
-        page = self._pages.get(path)
-        if page is None:
-            return Answer(Reply(status=404, body=b'{"detail":"Not Found"}'))
+            return Reply(status=204, content_type="")
+        if path not in _PAGES:
+            return Reply(status=404, body=b'{"detail":"Not Found"}')
         if request.method not in ("GET", "HEAD"):
-            return Answer(
-                Reply(status=405, headers=(("allow", "GET"),), body=b'{"detail":"Method Not Allowed"}')
-            )
-        return Answer(page(query))
+            return _refuse_method("GET")
+        match path:
+            case "/sim/log":
+                return self._show_log(query)
+            case "/metrics":
+                return Reply(
+                    content_type="text/plain; version=1.0.0; charset=utf-8", body=self.metrics.expose()
+                )
+            case "/v1/models":
+                self._check_key(request.headers)
+                return list_models(self.behaviour, "anthropic-version" in request.headers)
+            case "/version":
+                return show_version()
+        return show_nothing()
 
     # --- model calls
 
@@ -130,10 +146,10 @@ class Service:
     def _refuse(
         self, refused: Refused, request: Request, operation: str, entry: Entry
     ) -> tuple[Reply, Directives]:
-        """A body that could not be read still has a header, a path, and often a model to tell the dialect by."""
+        """A body that could not be read still has a path, and often a model, to tell the dialect by."""
         if not entry.flavour:
-            entry.model = _peek_model(request.body)
-            entry.flavour = _guess_flavour(operation, entry.model, self.behaviour)
+            entry.model = peek_model(request.body)
+            entry.flavour = guess_flavour(operation, entry.model, self.behaviour)
         sim = _peek_directives(request)
         reply = answer_refused(
             refused, entry.flavour, operation in ("messages", "count_tokens"), sim.retry_after
@@ -144,6 +160,10 @@ class Service:
         after = query.removeprefix("after=")
         body = self.truth.read(int(after) if after.isdigit() else 0)
         return Reply(content_type="application/x-ndjson", body=body)
+
+
+def _refuse_method(allowed: str) -> Reply:
+    return Reply(status=405, headers=(("allow", allowed),), body=b'{"detail":"Method Not Allowed"}')
 
 
 def _find_operation(path: str) -> tuple[str, Callable[[Ask], Reply] | None, str]:
@@ -177,37 +197,11 @@ def _name_request(entry: Entry) -> tuple[tuple[str, str], ...]:
     return (("x-request-id", f"req_{entry.request_id}"), ("openai-processing-ms", "1"), *version)
 
 
-def _peek_model(body: bytes) -> str:
-    try:
-        model = msgspec.json.decode(body).get("model")
-    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError):
-        return ""
-    return model if isinstance(model, str) else ""
-
-
-def _guess_flavour(operation: str, model: str, behaviour: Behaviour) -> str:
-    from collector.simulator.behaviour import tell_flavour
-
-    if operation in ("messages", "count_tokens"):
-        return (
-            "vllm"
-            if behaviour.flavour == "vllm" or (model and not model.startswith("claude"))
-            else "anthropic"
-        )
-    if behaviour.flavour and behaviour.flavour != "anthropic":
-        return behaviour.flavour
-    return tell_flavour(model) if model and model != "sim-missing" else "openai"
-
-
 def _peek_directives(request: Request) -> Directives:
     try:
         return parse_directives(request.headers.get("x-sim", ""))
     except DirectiveError:
         return Directives()
-
-
-def _json(value: object) -> Reply:
-    return Reply(body=encode(value))
 
 
 def date_header() -> tuple[str, str]:

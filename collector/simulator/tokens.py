@@ -13,17 +13,16 @@ from hashlib import blake2b
 _TOKEN = re.compile(r" ?[^\W\d_]{1,8}| ?\d{1,3}| ?_| ?[^\w\s]|\s")
 
 # At most 8 letters each, or they would split in two.
-_WORDS = tuple(
-    re.findall(
-        "[a-z]+",
-        "time people way water word number part sound work place year day thing man world life hand house light "
-        "head story river night sea city tree farm wind rock space hour music color table book letter mile car "
-        "road rain rule state street order north south wave glass field summer winter spring answer question "
-        "reason result value cost price model token call server cache memory batch queue signal shape measure "
-        "small large quick slow early late warm cold bright quiet plain exact simple common open clear whole "
-        "and but for with from into over under after before because while when where which that this these",
-    )
-)
+_VOCABULARY = """
+time people way water word number part sound work place year day thing man world life hand house
+light head story river night sea city tree farm wind rock space hour music color table book
+letter mile car road rain rule state street order north south wave glass field summer winter
+spring answer question reason result value cost price model token call server cache memory batch
+queue signal shape measure small large quick slow early late warm cold bright quiet plain exact
+simple common open clear whole and but for with from into over under after before because while
+when where which that this these
+"""
+_WORDS = tuple(_VOCABULARY.split())
 _OPENERS = tuple(word.capitalize() for word in _WORDS)
 _FOLLOWERS = tuple(" " + word for word in _WORDS)
 

@@ -8,12 +8,16 @@ from collector.simulator.ask import Ask
 
 
 class UsagePlan(msgspec.Struct, frozen=True):
-    """Where usage stands in a stream: on a last chunk of its own, on every chunk, on the last with choices."""
+    """Where usage stands in a stream: on a last chunk of its own, on all, on the last with choices."""
 
     last: bool = False
     every: bool = False
     with_choices: bool = False
     null_elsewhere: bool = False  # OpenAI's `usage: null` on the chunks that have none
+
+    @property
+    def tells(self) -> bool:
+        return self.last or self.every or self.with_choices
 
 
 def plan_usage(ask: Ask) -> UsagePlan:
@@ -37,7 +41,27 @@ def plan_usage(ask: Ask) -> UsagePlan:
     return UsagePlan(last=asked, every=asked and options.get("continuous_usage_stats") is True)
 
 
-def count_openai(ask: Ask, output: int, reasoning: int) -> dict[str, Any]:
+def count_whole(ask: Ask, output: int, reasoning: int) -> dict[str, Any]:
+    """In a reply that is not streamed."""
+    return _count_vllm_whole(ask, output) if ask.flavour == "vllm" else _count_openai(ask, output, reasoning)
+
+
+def count_running(ask: Ask, output: int, reasoning: int) -> dict[str, Any]:
+    """On a chunk that has choices."""
+    if ask.flavour == "vllm":
+        return _count_vllm(ask, output) | {"completion_tokens_details": None}
+    return _count_openai(ask, output, reasoning)
+
+
+def count_total(ask: Ask, output: int, reasoning: int) -> dict[str, Any]:
+    """On the chunk of its own; vLLM leaves out there what is null."""
+    if ask.flavour != "vllm":
+        return _count_openai(ask, output, reasoning)
+    usage = _count_vllm(ask, output)
+    return usage | {"prompt_tokens_details": _detail(ask)} if ask.behaviour.prompt_tokens_details else usage
+
+
+def _count_openai(ask: Ask, output: int, reasoning: int) -> dict[str, Any]:
     usage: dict[str, Any] = {
         "prompt_tokens": ask.prompt_tokens,
         "completion_tokens": output,
@@ -54,25 +78,10 @@ def count_openai(ask: Ask, output: int, reasoning: int) -> dict[str, Any]:
     return usage
 
 
-def count_vllm(ask: Ask, output: int) -> dict[str, Any]:
-    """In a whole reply."""
-    return _count_vllm(ask, output) | {
-        "prompt_tokens_details": _detail(ask, multimodal_tokens=None)
-        if ask.behaviour.prompt_tokens_details
-        else None,
-        "completion_tokens_details": None,
-    }
-
-
-def count_vllm_running(ask: Ask, output: int) -> dict[str, Any]:
-    """On a chunk that has choices."""
-    return _count_vllm(ask, output) | {"completion_tokens_details": None}
-
-
-def count_vllm_last(ask: Ask, output: int) -> dict[str, Any]:
-    """On the chunk of its own, which leaves out what is null."""
-    usage = _count_vllm(ask, output)
-    return usage | {"prompt_tokens_details": _detail(ask)} if ask.behaviour.prompt_tokens_details else usage
+def _count_vllm_whole(ask: Ask, output: int) -> dict[str, Any]:
+    details = _detail(ask, multimodal_tokens=None) if ask.behaviour.prompt_tokens_details else None
+    more = {"prompt_tokens_details": details, "completion_tokens_details": None}
+    return _count_vllm(ask, output) | more
 
 
 def _count_vllm(ask: Ask, output: int) -> dict[str, Any]:
