@@ -20,4 +20,6 @@ def find_assets(name: Name, package: Path = PACKAGE) -> Path:
         return checkout
     if installed.is_dir():
         return installed
-    raise SizewiseError(f"The folder {name} is neither at {checkout} nor at {installed}: install Sizewise again.")
+    raise SizewiseError(
+        f"The folder {name} is neither at {checkout} nor at {installed}: install Sizewise again."
+    )

@@ -5,7 +5,13 @@ lists every problem. Child processes don't check again: they read what the super
 (`read_effective`); relay workers get only the plan (`make_plan`).
 """
 
-from collector.config.effective import make_plan, read_effective, with_hash_secret, write_effective
+from collector.config.effective import (
+    make_plan,
+    read_effective,
+    with_hash_secret,
+    write_effective,
+    write_private,
+)
 from collector.config.load import Loaded, load_config
 from collector.config.model import Config, Hosting, Route, Upstream
 from collector.config.show import list_settings, render_settings
@@ -25,4 +31,5 @@ __all__ = [
     "render_settings",
     "with_hash_secret",
     "write_effective",
+    "write_private",
 ]

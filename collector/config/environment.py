@@ -17,7 +17,7 @@ from collector.config.model import Config
 from collector.config.sources import Key, Origin, Problem, Source, did_you_mean, read_secret_file
 
 PREFIX = "SIZEWISE_"
-NOT_SETTINGS = {"SIZEWISE_CONFIG"}
+NOT_SETTINGS = {"SIZEWISE_CONFIG", "SIZEWISE_POSTGRES_USER"}  # the second is read by collector.store
 ALIASES = {"SIZEWISE_DATABASE_URL": "SIZEWISE_DATABASE__URL"}
 
 
