@@ -1,4 +1,4 @@
-"""Readers of each API, without IO: bytes enter, facts leave. They run in the relay's hot path and never raise."""
+"""Readers of each API, without IO: bytes enter, facts leave; they never raise."""
 
 from collector.apis.endpoints import Endpoint, find_endpoint, read_whole
 from collector.apis.reading import Reading

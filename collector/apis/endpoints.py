@@ -7,6 +7,7 @@ Another API is another module with its readers, and rows here.
 from collections.abc import Callable
 from typing import NamedTuple
 
+from collector.apis import anthropic, openai, responses
 from collector.apis.reading import Reading
 from collector.apis.sse import StreamReader
 
@@ -19,19 +20,14 @@ class Endpoint(NamedTuple):
     can_ask_usage: bool  # takes stream_options.include_usage
 
 
-def _unread(body: bytes, status: int) -> Reading:
-    return Reading()
+_CHAT = Endpoint("openai", "chat", openai.ChatStream, openai.read_reply, True)
+_TEXT = Endpoint("openai", "text_completion", openai.ChatStream, openai.read_reply, True)
+_EMBEDDINGS = Endpoint("openai", "embeddings", openai.ChatStream, openai.read_reply, False)
+_RESPONSES = Endpoint("openai", "responses", responses.ResponsesStream, responses.read_reply, False)
+_MESSAGES = Endpoint("anthropic", "messages", anthropic.MessagesStream, anthropic.read_reply, False)
 
-
-_BY_LAST: dict[bytes, Endpoint] = {
-    b"completions": Endpoint("openai", "text_completion", StreamReader, _unread, True),
-    b"embeddings": Endpoint("openai", "embeddings", StreamReader, _unread, False),
-    b"responses": Endpoint("openai", "responses", StreamReader, _unread, False),
-}
-_BY_LAST_TWO: dict[bytes, Endpoint] = {
-    b"chat/completions": Endpoint("openai", "chat", StreamReader, _unread, True),
-    b"v1/messages": Endpoint("anthropic", "messages", StreamReader, _unread, False),
-}
+_BY_LAST = {b"completions": _TEXT, b"embeddings": _EMBEDDINGS, b"responses": _RESPONSES}
+_BY_LAST_TWO = {b"chat/completions": _CHAT, b"v1/messages": _MESSAGES}
 
 
 def find_endpoint(method: bytes, path: bytes) -> Endpoint | None:
@@ -46,4 +42,7 @@ def find_endpoint(method: bytes, path: bytes) -> Endpoint | None:
 
 def read_whole(endpoint: Endpoint, body: bytes, status: int) -> Reading:
     """What a reply that came in one piece says; never raises."""
-    return endpoint.read_reply(body, status)
+    try:
+        return endpoint.read_reply(body, status)
+    except Exception as problem:
+        return Reading(usage_problem=f"the reply can't be read: {type(problem).__name__}")

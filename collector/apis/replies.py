@@ -1,6 +1,7 @@
 """What Sizewise itself answers with, in the shape the client's library for that API expects.
 
-`code` is the Sizewise code (upstream_unreachable, cap_reached, ...): stable, for scripts; the message is for people.
+`code` is the Sizewise code (upstream_unreachable, cap_reached, ...) and is for scripts: it stays.
+The message is for people.
 """
 
 import msgspec
@@ -32,7 +33,7 @@ def error_body(api: str, status: int, code: str, message: str) -> bytes:
 
 
 def stream_error_event(api: str, status: int, code: str, message: str, operation: str = "") -> bytes:
-    """The event that tells a client its stream broke. No terminal marker follows: the reply did not end well."""
+    """The event that tells a client its stream broke. No [DONE] follows: the reply did not end well."""
     if api == "anthropic":
         return b"event: error\ndata: " + error_body(api, status, code, message) + b"\n\n"
     if operation == "responses":
