@@ -221,7 +221,7 @@ def within(unit: UnitDef, other: UnitDef) -> bool:
 
 
 def in_integers(rate: Decimal, unit: UnitDef) -> dict[str, int]:
-    """Money is added up in integers of 1e-18 dollars, exact and quick. Seconds are counted in microseconds."""
+    """Money is added up in integers of 1e-18 dollars, exact and quick; seconds count in microseconds."""
     attos, per = int(rate.scaleb(18)), unit.per
     if unit.usage_key.endswith("_seconds"):
         per *= 1_000_000
