@@ -26,3 +26,16 @@ def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0)
     if os.getppid() != int(supervisor):
         os.kill(os.getpid(), signal_number)
+
+
+def run_module(module: str, arguments: list[str]) -> None:
+    """`python -m collector.children MODULE ARGUMENT...`: for a module that knows nothing of a supervisor."""
+    import runpy
+
+    die_with_parent()
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    run_module(sys.argv[1], sys.argv[2:])

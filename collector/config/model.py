@@ -71,7 +71,7 @@ def _check_database_url(secret: SecretStr) -> SecretStr:
         raise ValueError(
             "allowed is postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or empty for the embedded one"
         )
-    return secret
+    return SecretStr(text.replace("+psycopg", "", 1)) if text.split("://")[0].endswith("+psycopg") else secret
 
 
 def _check_timezone(text: str) -> str:

@@ -48,6 +48,21 @@ class Locks:
         return ""
 
 
+def is_held(state_dir: Path, name: str) -> bool:
+    """Whether somebody runs this kind now. Takes the lock for a moment when nobody does."""
+    try:
+        descriptor = os.open(state_dir / "run" / f"{name}.lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def make_folder(path: Path, mode: int = 0o700) -> None:
     try:
         path.mkdir(mode=mode, parents=True, exist_ok=True)

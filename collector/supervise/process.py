@@ -60,6 +60,7 @@ class Child:
         popen = subprocess.Popen(
             self.argv,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if self.kind == "simulator" else None,  # it prints its port
             pass_fds=self.fds,
             env={**self._environ, PARENT_VARIABLE: str(os.getpid())},
             process_group=0,

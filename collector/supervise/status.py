@@ -1,6 +1,7 @@
 """What runs, as one small JSON file kept current: for `doctor`, `reload`, the pages and tests. No secrets."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -70,8 +71,11 @@ def run_folder(state_dir: Path, kinds: frozenset[str], every_kind: frozenset[str
     return state_dir / "run" if kinds == every_kind else state_dir / "run" / "+".join(sorted(kinds))
 
 
-def find_run_folder(state_dir: Path, every_kind: frozenset[str]) -> Path:
-    """The folder of `up`, else of a kind that runs alone."""
-    kinds = [every_kind, *(frozenset({kind}) for kind in sorted(every_kind))]
-    folders = [run_folder(state_dir, some, every_kind) for some in kinds]
-    return next((folder for folder in folders if (folder / "status.json").is_file()), folders[0])
+def find_run_folder(
+    state_dir: Path, every_kind: frozenset[str], is_running: Callable[[str], bool]
+) -> Path | None:
+    """The folder of what runs: of `up`, else of a kind that runs alone; None when nothing does."""
+    running = sorted(kind for kind in every_kind if is_running(kind))
+    sets = [every_kind] if len(running) == len(every_kind) else [frozenset({kind}) for kind in running]
+    folders = [run_folder(state_dir, kinds, every_kind) for kinds in sets]
+    return next((folder for folder in folders if (folder / "status.json").is_file()), None)

@@ -46,7 +46,7 @@ DEFAULT_COMMANDS: Mapping[str, tuple[str, ...]] = {
     "relay": (sys.executable, "-m", "collector.relay"),
     "record": (sys.executable, "-m", "collector.ledger"),
     "web": (sys.executable, "-m", "collector.web"),
-    "simulator": (sys.executable, "-m", "collector.simulator"),
+    "simulator": (sys.executable, "-m", "collector.children", "collector.simulator"),
 }
 
 

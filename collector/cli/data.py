@@ -1,0 +1,95 @@
+"""`sizewise migrate | report`, and how they come by a database: the given one, the running one, or one started
+for the length of the command."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from collector.cli.options import ConfigFile
+
+if TYPE_CHECKING:
+    from collector.config import Config
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(migrate)
+    app.command()(report)
+
+
+def migrate(config: ConfigFile = None) -> None:
+    """Bring the database to this version's schema. `sizewise up` does it by itself."""
+    from collector.config import load_config
+    from collector.store.schema import migrate as migrate_schema
+
+    with database(load_config(config).config, make=True) as url:
+        migrate_schema(url)
+    typer.echo("The database has this version's schema.")
+
+
+def report(
+    month: Annotated[str, typer.Option(metavar="YYYY-MM", help="In the reporting zone; else this one.")] = "",
+    by: Annotated[
+        str, typer.Option(help="Comma-separated: team, model, route, upstream, ...")
+    ] = "team,model",
+    format: Annotated[Literal["table", "csv", "json"], typer.Option()] = "table",
+    config: ConfigFile = None,
+) -> None:
+    """What a month cost, by whatever it should be divided by."""
+    from datetime import UTC, datetime
+
+    import psycopg
+
+    from collector.config import load_config
+    from collector.errors import StoreError
+    from collector.spend import report as spend
+    from collector.spend.actual import reporting_zone
+    from collector.spend.period import month_of, month_period
+    from collector.spend.render import render_csv, render_json, render_table
+
+    settings = load_config(config).config
+    render = {"table": render_table, "csv": render_csv, "json": render_json}[format]
+    with database(settings, make=False) as url:
+        try:
+            with psycopg.connect(url, connect_timeout=10) as connection:
+                zone = reporting_zone(connection)
+                made = spend.report(
+                    connection,
+                    tenant=settings.tenant,
+                    period=month_period(month or month_of(datetime.now(UTC), zone), zone),
+                    dimensions=[name.strip() for name in by.split(",") if name.strip()],
+                    zone=zone,
+                    currency=settings.reporting.currency,
+                )
+        except psycopg.errors.UndefinedTable:
+            raise StoreError(
+                "The database has no schema yet: run `sizewise migrate` or `sizewise up`."
+            ) from None
+        except psycopg.OperationalError as problem:
+            raise StoreError(f"The database can't be reached: {' '.join(str(problem).split())}") from None
+    typer.echo(render(made), nl=False)
+
+
+@contextmanager
+def database(config: "Config", *, make: bool) -> Iterator[str]:
+    """The URL of a database that can be used now. With `make`, an embedded one is made where there is none."""
+    if config.database_url:
+        yield config.database_url
+        return
+    from collector.errors import StoreError
+    from collector.store.embedded import running_url, start_postgres
+    from collector.store.embedded.places import find_home
+
+    folder = config.database.data_dir
+    url = running_url(folder)
+    if url:
+        yield url
+        return
+    if not make and not find_home(folder).cluster.exists():
+        raise StoreError(f"There is no ledger in {folder} yet: `sizewise up` makes one.")
+    server = start_postgres(folder)
+    try:
+        yield server.url
+    finally:
+        server.stop()
