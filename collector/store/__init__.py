@@ -1,1 +1,1 @@
-"""Postgres: tables, migrations' entry, partitions, named queries, and the embedded server that comes along."""
+"""Postgres: tables, migrations' entry, partitions, named queries, and the server that comes along."""
