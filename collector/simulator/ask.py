@@ -9,7 +9,13 @@ from typing import Any
 
 import msgspec
 
-from collector.simulator.behaviour import Behaviour, Flavour, name_snapshot, tell_flavour
+from collector.simulator.behaviour import (
+    Behaviour,
+    Flavour,
+    name_snapshot,
+    tell_flavour,
+    tell_messages_flavour,
+)
 from collector.simulator.directives import DirectiveError, Directives, find_directives, parse_directives
 from collector.simulator.reply import Refused, encode
 from collector.simulator.tokens import count_tokens
@@ -79,7 +85,7 @@ def understand(
     if not isinstance(model, str) or not model:
         raise Refused(400, "you must provide a model parameter", param="model")
     flavour = _choose_flavour(operation, model, bool(deployment), behaviour)
-    ask = Ask(
+    return Ask(
         operation=operation,
         flavour=flavour,
         model=model,
@@ -94,8 +100,6 @@ def understand(
         created=created,
         request_id=request_id,
     )
-    _check(ask)
-    return ask
 
 
 def _decode(raw: bytes) -> Body:
@@ -112,7 +116,7 @@ def _decode(raw: bytes) -> Body:
 
 def _choose_flavour(operation: str, model: str, deployment: bool, behaviour: Behaviour) -> Flavour:
     if operation in ("messages", "count_tokens"):
-        return "anthropic" if model.startswith("claude") or behaviour.flavour == "anthropic" else "vllm"
+        return tell_messages_flavour(model, behaviour)
     if deployment:
         return "azure"
     if behaviour.flavour and behaviour.flavour != "anthropic":
@@ -120,8 +124,9 @@ def _choose_flavour(operation: str, model: str, deployment: bool, behaviour: Beh
     return tell_flavour(model)
 
 
-def _check(ask: Ask) -> None:
-    if ask.model == "sim-missing":
+def check(ask: Ask) -> None:
+    """What the API would refuse although it can read it, and what a directive wants refused."""
+    if "sim-missing" in ask.model:
         raise Refused(404, f"The model `{ask.model}` does not exist.", kind="model", param="model")
     if ask.operation == "messages" and ask.max_tokens is None:
         raise Refused(400, "max_tokens: Field required", param="max_tokens")
@@ -144,6 +149,14 @@ def _check(ask: Ask) -> None:
             f"{ask.prompt_tokens} tokens. Please reduce the length of the messages.",
             param="messages",
             code="context_length_exceeded",
+        )
+    if ask.flavour == "vllm" and (ask.max_tokens or 0) > limit:
+        raise Refused(
+            400,
+            f"max_tokens={ask.max_tokens} cannot be greater than max_model_len={limit}. "
+            "Please request fewer output tokens.",
+            param="max_tokens",
+            kind="value",
         )
     if ask.sim.status is not None:
         raise Refused(ask.sim.status, f"Simulated error {ask.sim.status}.", kind="simulated")

@@ -49,12 +49,19 @@ _SNAPSHOTS = {
 
 def tell_flavour(model: str) -> Flavour:
     """Who would serve a model of this name; what is nobody's runs on vLLM."""
-    if model.startswith(_OPENAI):
+    if model.startswith((*_OPENAI, "sim-missing")):
         return "openai"
     if model.startswith("azure-"):
         return "azure"
     if model.startswith(_MISTRAL):
         return "mistral"
+    return "vllm"
+
+
+def tell_messages_flavour(model: str, behaviour: Behaviour) -> Flavour:
+    """On Anthropic's paths there are two: Anthropic, and vLLM that speaks like it."""
+    if behaviour.flavour == "anthropic" or not model or model.startswith(("claude", "sim-missing")):
+        return "anthropic"
     return "vllm"
 
 

@@ -66,7 +66,9 @@ def _whole(ask: Ask, drafts: list[Draft], reply_id: str, output: int) -> dict[st
             "ec_transfer_params",
         ):
             shape[name] = None
-        shape["metrics"] = measure(ask, output) if ask.behaviour.per_request_metrics else None
+        shape["metrics"] = None
+        if ask.behaviour.per_request_metrics and len(drafts) == 1:
+            shape["metrics"] = measure(ask, output) | {"speculative_decoding": None}
     elif ask.flavour != "mistral":
         shape |= {"service_tier": ask.service_tier, "system_fingerprint": OPENAI_FINGERPRINT}
     if ask.flavour == "azure":

@@ -24,7 +24,7 @@ def answer_embeddings(ask: Ask) -> Reply:
     for index, text in enumerate(prompts_of(ask.body["input"])):
         vector = _embed(ask, text, size)
         embedding = base64.b64encode(vector.tobytes()).decode() if as_base64 else vector.tolist()
-        data.append({"object": "embedding", "index": index, "embedding": embedding})
+        data.append({"index": index, "object": "embedding", "embedding": embedding})
     told = ask.sim.usage != "none"
     return Reply(
         reply_id=f"embd-{ask.request_id}",

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from collector.simulator.behaviour import Behaviour, tell_flavour
+from collector.simulator.behaviour import Behaviour, tell_flavour, tell_messages_flavour
 from collector.simulator.reply import Refused, Reply, encode
 
 # status: (Anthropic's type, OpenAI's type, OpenAI's code, vLLM's type)
@@ -106,11 +106,7 @@ def peek_model(body: bytes) -> str:
 
 def guess_flavour(operation: str, model: str, behaviour: Behaviour) -> str:
     if operation in ("messages", "count_tokens"):
-        return (
-            "vllm"
-            if behaviour.flavour == "vllm" or (model and not model.startswith("claude"))
-            else "anthropic"
-        )
+        return tell_messages_flavour(model, behaviour)
     if behaviour.flavour and behaviour.flavour != "anthropic":
         return behaviour.flavour
-    return tell_flavour(model) if model and model != "sim-missing" else "openai"
+    return tell_flavour(model) if model else "openai"

@@ -17,6 +17,15 @@ _PER_TURN: dict[str, list[int]] = {"input_tokens_per_turn": [], "cached_tokens_p
 _PER_TURN_OUT: dict[str, list[int]] = {"output_tokens_per_turn": [], "tool_output_tokens_per_turn": []}
 
 
+# vLLM has fields of its own, in an order of its own.
+_VLLM_ORDER = """id created_at incomplete_details instructions metadata model object output
+parallel_tool_calls temperature tool_choice tools top_p background max_output_tokens max_tool_calls
+previous_response_id prompt reasoning service_tier status text top_logprobs truncation usage user
+presence_penalty frequency_penalty kv_transfer_params ec_transfer_params input_messages output_messages"""
+_VLLM_FIELDS = tuple(_VLLM_ORDER.split())
+_VLLM_ONLY = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
+
+
 def answer_response(ask: Ask) -> Reply:
     said = draft(ask)
     reply = Reply(
@@ -73,11 +82,11 @@ def _shape(ask: Ask, said: Draft, status: str) -> dict[str, Any]:
         "user": body.get("user"),
         "metadata": body.get("metadata") or {},
     }
-    if ask.flavour == "vllm":
-        del shape["error"], shape["store"]
-        shape |= {"presence_penalty": 0.0, "frequency_penalty": 0.0, "kv_transfer_params": None}
-        shape |= {"ec_transfer_params": None, "input_messages": None, "output_messages": None}
-    return shape
+    return (
+        {name: shape.get(name, _VLLM_ONLY.get(name)) for name in _VLLM_FIELDS}
+        if ask.flavour == "vllm"
+        else shape
+    )
 
 
 def _count(ask: Ask, said: Draft) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from hashlib import sha256
 
 import msgspec
 
-from collector.simulator.ask import Ask, understand
+from collector.simulator.ask import Ask, check, understand
 from collector.simulator.behaviour import Behaviour
 from collector.simulator.chat import answer_chat
 from collector.simulator.completions import answer_completion
-from collector.simulator.directives import DirectiveError, Directives, parse_directives
+from collector.simulator.directives import Directives
 from collector.simulator.embeddings import answer_embeddings
 from collector.simulator.messages import answer_count_tokens, answer_messages
 from collector.simulator.metrics import Metrics
@@ -34,6 +34,7 @@ _OPERATIONS: dict[str, tuple[str, Callable[[Ask], Reply]]] = {
     "/v1/messages/count_tokens": ("count_tokens", answer_count_tokens),
 }
 _PAGES = ("/health", "/ping", "/version", "/metrics", "/v1/models", "/sim/log")
+_NO_WISHES = Directives()
 _AZURE_PREFIX = "/openai/deployments/"
 
 
@@ -113,6 +114,7 @@ class Service:
             traceparent=headers.get("traceparent", ""),
             started_at=time.time(),
         )
+        sim = _NO_WISHES
         try:
             self._check_key(headers)
             ask = understand(
@@ -124,14 +126,16 @@ class Service:
                 created=int(entry.started_at),
                 request_id=request_id,
             )
+            sim = ask.sim
             _note_ask(entry, ask)
+            check(ask)
             if _dies_whole(ask):
                 raise Refused(
                     500, "EngineCore encountered an issue. See stack trace (above) for the root cause."
                 )
-            reply, sim = handler(ask), ask.sim
+            reply = handler(ask)
         except Refused as refused:
-            reply, sim = self._refuse(refused, request, operation, entry)
+            reply = self._refuse(refused, request.body, operation, entry, sim)
         entry.status, entry.finish, entry.usage_told = reply.status, reply.finish, reply.usage_told
         entry.id = reply.reply_id or entry.id
         reply.headers = (*_name_request(entry), *reply.headers)
@@ -143,18 +147,16 @@ class Service:
         if wanted and wanted not in (given, headers.get("x-api-key"), headers.get("api-key")):
             raise Refused(401, "Incorrect API key provided.")
 
-    def _refuse(
-        self, refused: Refused, request: Request, operation: str, entry: Entry
-    ) -> tuple[Reply, Directives]:
+    def _refuse(self, refused: Refused, body: bytes, operation: str, entry: Entry, sim: Directives) -> Reply:
         """A body that could not be read still has a path, and often a model, to tell the dialect by."""
         if not entry.flavour:
-            entry.model = peek_model(request.body)
+            entry.model = peek_model(body)
             entry.flavour = guess_flavour(operation, entry.model, self.behaviour)
-        sim = _peek_directives(request)
-        reply = answer_refused(
-            refused, entry.flavour, operation in ("messages", "count_tokens"), sim.retry_after
-        )
-        return reply, sim
+        # Nothing was read and nothing was said.
+        entry.prompt_tokens = entry.cached_tokens = entry.cache_write_tokens = entry.cache_write_1h_tokens = 0
+        entry.reasoning_tokens = 0
+        on_messages = operation in ("messages", "count_tokens")
+        return answer_refused(refused, entry.flavour, on_messages, sim.retry_after)
 
     def _show_log(self, query: str) -> Reply:
         after = query.removeprefix("after=")
@@ -195,13 +197,6 @@ def _name_request(entry: Entry) -> tuple[tuple[str, str], ...]:
         return (("server", "uvicorn"), ("vary", "Origin"))
     version = (("openai-version", "2020-10-01"),) if entry.flavour == "openai" else ()
     return (("x-request-id", f"req_{entry.request_id}"), ("openai-processing-ms", "1"), *version)
-
-
-def _peek_directives(request: Request) -> Directives:
-    try:
-        return parse_directives(request.headers.get("x-sim", ""))
-    except DirectiveError:
-        return Directives()
 
 
 def date_header() -> tuple[str, str]:
