@@ -5,6 +5,7 @@ writes to the terminal; a SizewiseError becomes one clear text on stderr, withou
 """
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -30,12 +31,13 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+Version = Annotated[
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it and exit.")
+]
+
+
 @app.callback()
-def _root(
-    version: bool = typer.Option(
-        False, "--version", callback=_show_version, is_eager=True, help="Show it and exit."
-    ),
-) -> None:
+def _root(version: Version = False) -> None:
     pass
 
 

@@ -1,5 +1,7 @@
-"""`sizewise migrate | report`, and how they come by a database: the given one, the running one, or one started
-for the length of the command."""
+"""`sizewise migrate | report`, and how they come by a database.
+
+It is the given one, the embedded one that runs, or an embedded one started for the length of the command.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,7 +75,7 @@ def report(
 
 @contextmanager
 def database(config: "Config", *, make: bool) -> Iterator[str]:
-    """The URL of a database that can be used now. With `make`, an embedded one is made where there is none."""
+    """The URL of a database that answers. With `make`, an embedded one is made where there is none."""
     if config.database_url:
         yield config.database_url
         return

@@ -89,7 +89,7 @@ def in_front_of(url: str) -> dict[str, Any]:
 
 
 def simulated(port: int) -> dict[str, Any]:
-    """Providers are named so that list prices apply; everything is marked as simulated, here and in the ledger."""
+    """Providers are named so that list prices apply; each call is marked as simulated in the ledger."""
     url = f"http://127.0.0.1:{port}"
     openai = ("gpt-*", "chatgpt-*", "o[0-9]*", "text-embedding-*")
     routes = [

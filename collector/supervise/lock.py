@@ -20,8 +20,8 @@ class Locks:
         holder = self._try(name, command)
         if holder:
             raise SizewiseError(
-                f"{holder} already runs the {name} for {self._state_dir}. Stop it first, or give this one "
-                "a state of its own: SIZEWISE_STATE_DIR=/another/folder."
+                f"{holder} is running already for {self._state_dir}, {name} included. Stop it first, or give "
+                "this one a state of its own: SIZEWISE_STATE_DIR=/another/folder."
             )
 
     def is_free(self, name: str, command: str) -> bool:
