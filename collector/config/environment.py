@@ -48,7 +48,7 @@ def _read_variable(variable: str, text: str, names: Mapping[str, str], source: S
         key, leaf = _resolve(canonical.removesuffix("_FILE"), names)
         from_file = True
     if key is None:
-        hint = did_you_mean(canonical, _all_variables()) or "`sizewise config show` lists all of them"
+        hint = _hint(canonical) or "`sizewise config show` lists all settings"
         source.problems.append(Problem(variable, "", f"no such setting; {hint}", origin))
         return
     try:
@@ -59,6 +59,14 @@ def _read_variable(variable: str, text: str, names: Mapping[str, str], source: S
     if not _place(source.values, key, _parse(value, leaf)):
         source.problems.append(Problem(variable, "", "another variable sets the whole of it already", origin))
     source.origins[key] = origin
+
+
+def _hint(variable: str) -> str:
+    """Compared without the prefix, which would make everything look alike."""
+    known = [name.removeprefix(PREFIX) for name in _all_variables()]
+    return did_you_mean(variable.removeprefix(PREFIX), known).replace(
+        "did you mean ", f"did you mean {PREFIX}"
+    )
 
 
 def _parse(text: str, annotation: Any) -> Any:

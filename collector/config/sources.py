@@ -109,7 +109,7 @@ class _YamlReader:
         else:
             if isinstance(root, yaml.MappingNode):
                 self.source.values = self._walk(root, (), frozenset())
-            elif root is not None and getattr(root, "value", "") not in {"", "~", "null"}:
+            elif root is not None and root.value not in ("", "~", "null"):
                 self._refuse((), "", "allowed is a mapping of sections (KEY: VALUE)", root.start_mark)
         return self.source
 
