@@ -26,7 +26,7 @@ def test_a_wheel_has_them_inside(tmp_path: Path) -> None:
 
 
 def test_says_where_it_looked(tmp_path: Path) -> None:
-    with pytest.raises(SizewiseError, match="migrations is neither at .* nor at"):
+    with pytest.raises(SizewiseError, match=r"migrations is neither at .* nor at"):
         find_assets("migrations", package_in(tmp_path))
 
 
