@@ -137,7 +137,7 @@ class ChatStream(StreamReader):
             self._misfit = self._misfit or usage_misfit(misfits)
         _keep_head(self.reading, event)
         if event.usage is not None:
-            self._usage = merge(self._usage, event.usage)
+            self._keep_usage(event.usage)
             if event.choices == [] and not event.error:
                 return USAGE_ONLY
         chars = finished = 0
@@ -150,6 +150,20 @@ class ChatStream(StreamReader):
             return OTHER
         self._count_content(chars)
         return OTHER if finished or event.usage is not None or event.error else CONTENT_ONLY
+
+    def _keep_usage(self, usage: ChatUsage) -> None:
+        """A merge; but on a stream that counts with every event, each one says all the last one said."""
+        earlier = self._usage
+        complete = (
+            usage.prompt_tokens is not None
+            and usage.completion_tokens is not None
+            and usage.total_tokens is not None
+        )
+        if complete and earlier is not None:
+            details = earlier.prompt_tokens_details or earlier.completion_tokens_details
+            if details is None and earlier.prompt_cache_hit_tokens is None:
+                earlier = None
+        self._usage = merge(earlier, usage)
 
     def _settle(self) -> None:
         if self._misfit:

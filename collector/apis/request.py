@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from collector.apis.lenient import decode_leniently, describe_unreadable
-from collector.apis.scan import Member, find_brace, scan_members
+from collector.apis.scan import Member, find_brace, scan_members, skip_space
 
 _MAX_NAME = 200
 
@@ -130,9 +130,10 @@ def _insert(body: bytes, brace: int, member: bytes) -> bytes | None:
     """Right behind the opening brace; with a comma unless the object is empty."""
     if body[brace : brace + 1] != b"{":
         return None
-    rest = body[brace + 1 :]
-    comma = b"" if rest.lstrip()[:1] == b"}" else b","
-    return b"".join((body[: brace + 1], member, comma, rest))
+    after = brace + 1
+    first = skip_space(body, after)
+    comma = b"" if body[first : first + 1] == b"}" else b","
+    return b"".join((body[:after], member, comma, memoryview(body)[after:]))
 
 
 def _replace(body: bytes, value: Member, replacement: bytes) -> bytes:

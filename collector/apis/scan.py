@@ -42,9 +42,14 @@ def scan_members(body: bytes, start: int = 0) -> Iterator[Member]:
 
 def find_brace(body: bytes, start: int = 0) -> int:
     """Where the object opens; -1 when the body is no object."""
+    start = skip_space(body, start)
+    return start if body[start : start + 1] == b"{" else -1
+
+
+def skip_space(body: bytes, start: int) -> int:
     while body[start : start + 1] in (b" ", b"\n", b"\r", b"\t"):
         start += 1
-    return start if body[start : start + 1] == b"{" else -1
+    return start
 
 
 def _value_end(body: bytes, start: int, budget: int) -> tuple[int, int]:

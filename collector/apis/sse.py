@@ -147,7 +147,7 @@ class StreamReader:
         while chunk.startswith(prefix, position):
             start = position + len(prefix)
             end = chunk.find(b'"', start)
-            if end <= start or not chunk.startswith(suffix, end):
+            if end <= start or not chunk.startswith(suffix, end) or end - position > MAX_EVENT_BYTES:
                 break
             self.content_events += 1
             self.content_chars += end - start
@@ -157,12 +157,12 @@ class StreamReader:
 
     def _learn(self, event: bytes) -> None:
         """Keep the shape of an event that said nothing but its content."""
+        self._chances -= 1
         found = self.content_key.search(event)
-        if not self._chances or found is None or not event.endswith(b"\n\n"):
+        if found is None or not event.endswith(b"\n\n"):
             return
         end = event.find(b'"', found.end())
         if b"\\" not in event[found.end() : end]:
-            self._chances -= 1
             self._prefix, self._suffix = event[: found.end()], event[end:]
 
     def _forget(self) -> None:
@@ -170,6 +170,10 @@ class StreamReader:
         self._prefix = self._suffix = _NO_SHAPE
 
     def _split(self, chunk: bytes, shown: list[bytes] | None) -> None:
+        if self._is_one_event(chunk):
+            if not self._read(chunk) and shown is not None:
+                shown.append(chunk)
+            return
         if self._line_feed_follows and chunk:
             self._line_feed_follows = False
             if chunk.startswith(b"\n"):
@@ -200,6 +204,16 @@ class StreamReader:
         elif tail and self.terminal_early and self.terminal_head.match(tail):
             self.terminal = True
 
+    def _is_one_event(self, chunk: bytes) -> bool:
+        """The usual case when a server writes event by event: nothing to cut, nothing to keep."""
+        return (
+            chunk.find(b"\n\n") == len(chunk) - 2 >= 0
+            and not self._tail
+            and self._edge is None
+            and not self._line_feed_follows
+            and b"\r" not in chunk
+        )
+
     def _read(self, event: bytes) -> bool:
         """Read one whole event. True when it is the usage event that nobody but us asked for."""
         if self._finished or (event.startswith(self._prefix) and self._match(event) == len(event)):
@@ -216,7 +230,7 @@ class StreamReader:
         except Exception as problem:
             self._problem = f"an event is {describe_unreadable(problem)}"[:80]
             return False
-        if found == CONTENT_ONLY:
+        if found == CONTENT_ONLY and self._chances:
             self._learn(event)
         return found == USAGE_ONLY
 
