@@ -1,0 +1,208 @@
+"""The client's side: connections, their requests one after the other, and the answers that are our own.
+
+Invariants
+- One request at a time: what a client pipelines is held as bytes (bounded, then reading pauses) and begins when
+  the reply before it is done; two requests are never merged nor run side by side.
+- After a refused head, a broken body or an unfinished upload the connection is closed: nobody knows where the
+  next request begins.
+"""
+
+import asyncio
+import re
+from time import perf_counter
+from typing import TYPE_CHECKING, cast
+
+from collector.apis.replies import error_body
+from collector.relay.chunked import BadChunk
+from collector.relay.exchange import Exchange, Upload
+from collector.relay.request_head import HeadRefused, RequestHead, parse_request_head
+
+if TYPE_CHECKING:
+    from collector.relay.worker import Worker
+
+_REASONS = {
+    400: b"Bad Request", 403: b"Forbidden", 404: b"Not Found", 405: b"Method Not Allowed",
+    408: b"Request Timeout", 413: b"Content Too Large", 417: b"Expectation Failed", 429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large", 501: b"Not Implemented", 502: b"Bad Gateway",
+    503: b"Service Unavailable", 504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
+}  # fmt: skip
+_HELD_BYTES = 64 * 1024
+_LENGTH_LINE = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,15})\r\n")
+_HEADS = 1024
+_HEAD_REMEMBERED_BYTES = 4096
+
+
+class Heads:
+    """Parses heads, and remembers those seen: a client's requests differ in little but their Content-Length.
+
+    The key is every byte of the head but the digits of its length, so an equal key is an equally good head; only
+    accepted heads are kept.
+    """
+
+    def __init__(self) -> None:
+        self._remembered: dict[bytes, RequestHead] = {}
+
+    def read(self, raw: bytes) -> tuple[RequestHead, int]:
+        """The head and the length of its body. Raises HeadRefused."""
+        match = _LENGTH_LINE.search(raw)
+        if match is None or len(raw) > _HEAD_REMEMBERED_BYTES:
+            head = parse_request_head(raw)
+            return head, head.content_length or 0
+        key = raw[: match.start(1)] + raw[match.end(1) :]
+        known = self._remembered.get(key)
+        if known is None:
+            known = parse_request_head(raw)
+            if len(self._remembered) >= _HEADS:
+                self._remembered.clear()
+            self._remembered[key] = known
+        return known, int(match[1])
+
+
+class ClientConnection(asyncio.Protocol):
+    __slots__ = ("_held", "_paused", "exchange", "idle_since", "reading_head", "transport", "worker")
+
+    def __init__(self, worker: "Worker") -> None:
+        self.worker = worker
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]
+        self.exchange: Exchange | None = None
+        self._held = b""
+        self._paused = False
+        self.reading_head = True  # a head was begun (or awaited on a fresh connection): its time is limited
+        self.idle_since = worker.clock
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=self.worker.plan.limits.buffer_bytes)
+        self.worker.clients.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.worker.clients.discard(self)
+        self._held = b""
+        if self.exchange is not None:
+            self.exchange.client_left()
+            self.exchange = None
+
+    def data_received(self, data: bytes) -> None:
+        now = perf_counter()
+        if self.exchange is None:
+            self._read_head(self._held + data if self._held else data, now)
+        elif self.exchange.upload is not Upload.DONE and not self._held:
+            self._read_body(self.exchange, data, now)
+        else:
+            self._hold(data)
+
+    def eof_received(self) -> bool | None:
+        return None  # a client that closes its side has left, as nginx sees it
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) > _HELD_BYTES:
+            self.pause_upload()
+
+    def _read_head(self, data: bytes, now: float) -> None:
+        while data.startswith(b"\r\n"):
+            data = data[2:]  # RFC 9112, 2.2: empty lines before a request line are ignored
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4:
+            self._await_head(data)
+            return
+        if end > self.worker.plan.limits.head_bytes:
+            self._refuse_long_head()
+            return
+        self._held = b""
+        self.reading_head = False
+        try:
+            head, length = self.worker.heads.read(data[:end])
+        except HeadRefused as refused:
+            self.answer(refused.status, "", refused.code, refused.message, close=True)
+            return
+        if head.wants_upgrade and head.method == b"GET":
+            self.answer(501, "", "upgrade", "Upgrades such as WebSocket are not served.", close=True)
+            return
+        self.exchange = exchange = Exchange(self, head, length, now)
+        rest = data[end:]
+        if head.expects_continue and not rest and head.http11 and (length or head.chunked):
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._read_body(exchange, rest, now)
+
+    def _await_head(self, data: bytes) -> None:
+        if b"\n\n" in data:
+            self.answer(
+                400, "", "bare_line_end", "A line of the request's head ends without CR LF.", close=True
+            )
+        elif len(data) > self.worker.plan.limits.head_bytes:
+            self._refuse_long_head()
+        else:
+            if data and not self._held and not self.reading_head:
+                self.reading_head = True
+                self.idle_since = self.worker.clock
+            self._held = data
+
+    def _refuse_long_head(self) -> None:
+        limit = self.worker.plan.limits.head_bytes
+        message = f"The request's head is over relay.limits.head_bytes ({limit})."
+        self.answer(431, "", "head_too_large", message, close=True)
+
+    def _read_body(self, exchange: Exchange, data: bytes, now: float) -> None:
+        try:
+            beyond = exchange.body_received(data, now)
+        except BadChunk as error:
+            exchange.fail(400, "bad_chunk", f"The request's body can't be read: {error}.", "refused")
+            return
+        if beyond:
+            self._hold(beyond)
+            if self.exchange is None:
+                self.worker.loop.call_soon(self._next)
+
+    # -- called by the exchange ----------------------------------------------------------------------------
+
+    def keeps_alive(self, exchange: Exchange) -> bool:
+        return exchange.head.keep_alive and exchange.upload is Upload.DONE and not self.worker.stopping
+
+    def exchange_done(self, close: bool) -> None:
+        exchange, self.exchange = self.exchange, None
+        assert exchange is not None
+        if close or not self.keeps_alive(exchange):
+            self.transport.close()
+            return
+        self.idle_since = self.worker.clock
+        self.resume_upload()
+        if self._held:
+            self.worker.loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        if self.exchange is None and self._held and not self.transport.is_closing():
+            held, self._held = self._held, b""
+            self._read_head(held, perf_counter())
+
+    def answer(self, status: int, api: str, code: str, message: str, *, close: bool) -> None:
+        """An answer of our own, in the API's shape."""
+        body = error_body(api, status, code, message)
+        head = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\nx-sizewise-error: %s\r\n%scontent-length: %d\r\n\r\n"
+        ending = b"connection: close\r\n" if close else b""
+        reason = _REASONS.get(status, b"Error")
+        self.transport.write(head % (status, reason, code.encode(), ending, len(body)) + body)
+        if close:
+            self.transport.close()
+
+    # -- flow ----------------------------------------------------------------------------------------------
+
+    def pause_upload(self) -> None:
+        if not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume_upload(self) -> None:
+        if self._paused and len(self._held) <= _HELD_BYTES and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        exchange = self.exchange
+        if exchange is not None and exchange.connection is not None:
+            exchange.connection.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        exchange = self.exchange
+        if exchange is not None and exchange.connection is not None:
+            exchange.connection.transport.resume_reading()

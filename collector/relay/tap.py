@@ -1,0 +1,117 @@
+"""Reads a reply's usage from the side: pieces of its body enter, a Reading leaves; nothing is changed.
+
+A tap never raises and never holds more than `limit` bytes: a reply that is larger, or encoded in a way that
+can't be decoded here, has unknown usage with the reason.
+"""
+
+import zlib
+from typing import Protocol
+
+from collector.apis.endpoints import Endpoint, read_whole
+from collector.apis.reading import Reading
+from collector.relay.reply_head import ReplyHead
+
+
+class Decoder(Protocol):
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+class WholeTap:
+    """A reply in one piece: kept until its end, then read."""
+
+    __slots__ = ("_endpoint", "_limit", "_pieces", "_size", "_status")
+    terminal = has_content = False
+    content_events = content_chars = 0
+
+    def __init__(self, endpoint: Endpoint, status: int, limit: int) -> None:
+        self._endpoint, self._status, self._limit = endpoint, status, limit
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def feed(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size <= self._limit:
+            self._pieces.append(piece)
+        else:
+            self._pieces.clear()
+
+    def finish(self) -> Reading:
+        if self._size > self._limit:
+            return Reading(usage_problem=f"the reply is over {self._limit} bytes and was not read")
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        return read_whole(self._endpoint, body, self._status)
+
+
+class EncodedTap:
+    """A compressed reply: decoded aside, at most `limit` bytes of it."""
+
+    __slots__ = ("_decoder", "_inner", "_left", "_problem")
+
+    def __init__(self, inner: "Tap", decoder: Decoder | None, encoding: bytes, limit: int) -> None:
+        self._inner, self._decoder, self._left = inner, decoder, limit
+        self._problem = "" if decoder else f"the reply is encoded as {encoding.decode('latin-1')[:40]}"
+
+    @property
+    def terminal(self) -> bool:
+        return self._inner.terminal
+
+    @property
+    def has_content(self) -> bool:
+        return self._inner.has_content
+
+    @property
+    def content_events(self) -> int:
+        return self._inner.content_events
+
+    @property
+    def content_chars(self) -> int:
+        return self._inner.content_chars
+
+    def feed(self, piece: bytes) -> None:
+        if self._decoder is None or self._problem:
+            return
+        try:
+            plain = self._decoder.decompress(piece)
+        except Exception as error:  # noqa: BLE001 - each decoder has an error class of its own
+            self._problem = f"the reply's encoding can't be read: {str(error)[:60]}"
+            return
+        self._left -= len(plain)
+        if self._left < 0:
+            self._problem = "the reply is too large when decoded and was not read"
+        elif plain:
+            self._inner.feed(plain)
+
+    def finish(self) -> Reading:
+        reading = self._inner.finish()
+        if self._problem and reading.usage is None:
+            reading.usage_problem = self._problem
+        return reading
+
+
+class Tap(Protocol):
+    @property
+    def terminal(self) -> bool: ...
+    @property
+    def has_content(self) -> bool: ...
+    @property
+    def content_events(self) -> int: ...
+    @property
+    def content_chars(self) -> int: ...
+    def feed(self, chunk: bytes, /) -> None: ...
+    def finish(self) -> Reading: ...
+
+
+def make_tap(endpoint: Endpoint, head: ReplyHead, limit: int) -> Tap:
+    tap: Tap = endpoint.reader() if head.event_stream else WholeTap(endpoint, head.status, limit)
+    encoding = head.content_encoding
+    if encoding and encoding != b"identity":
+        return EncodedTap(tap, find_decoder(encoding), encoding, limit)
+    return tap
+
+
+def find_decoder(encoding: bytes) -> Decoder | None:
+    if encoding in (b"gzip", b"x-gzip"):
+        return zlib.decompressobj(wbits=31)
+    if encoding == b"deflate":
+        return zlib.decompressobj(wbits=47)
+    return None

@@ -1,0 +1,201 @@
+"""One relay worker: a listening socket that the supervisor owns, one journal, one event loop, one thread.
+
+Invariants
+- It takes connections as soon as it runs: nothing it waits for is behind the relay.
+- Told to stop, it takes no new connection and no new request, lets the replies under way end (up to the grace),
+  and closes its journal last.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from collector.journal.writer import Journal
+from collector.plan import Plan, UpstreamPlan, read_plan
+from collector.relay.counters import Counters
+from collector.relay.exchange import Exchange, Upload
+from collector.relay.open_calls import OpenCalls, read_left_open
+from collector.relay.routes import Router
+from collector.relay.server import ClientConnection, Heads
+from collector.relay.upstream import Pool
+
+_SWEEP_S = 0.25
+
+
+class Worker:
+    def __init__(self, plan: Plan, plan_file: Path, number: int, listener: socket.socket) -> None:
+        self.plan, self._plan_file, self._listener = plan, plan_file, listener
+        self.name = f"w{number}"
+        self.loop = asyncio.get_running_loop()
+        folder = Path(plan.journal_dir) / self.name
+        self.journal = Journal(folder, segment_bytes=plan.segment_bytes, fsync_ms=plan.fsync_ms)
+        left_open = read_left_open(folder / "open_calls", plan.tenant)
+        written = [call for call in left_open if call.call_id != self.journal.last_call_id]
+        for call in written:
+            self.journal.append(call)
+        self.open_calls = OpenCalls(folder / "open_calls", plan.open_slots)
+        self.counters = Counters(folder / "counters")
+        self.counters.pid = os.getpid()
+        self.counters.interrupted = len(written)
+        self.router = Router(plan)
+        self.heads = Heads()
+        self.refuses_option: set[str] = set()  # upstreams that refused stream_options
+        self.clients: set[ClientConnection] = set()
+        self.clock = time.monotonic()  # coarse: as of the last sweep
+        self.stopping = False
+        self._pools: dict[str, Pool] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining: dict[Exchange, float] = {}
+        self._hash_key = bytes.fromhex(plan.hash_secret)
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        self._listener.setblocking(False)
+        self.loop.add_reader(self._listener.fileno(), self._accept)
+        self.loop.add_signal_handler(signal.SIGTERM, self.stop)
+        self.loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor decides
+        self.loop.add_signal_handler(signal.SIGHUP, self.reload)
+        self.loop.call_later(_SWEEP_S, self._sweep)
+        await self._stopped.wait()
+        self.counters.publish()
+        self.journal.close()
+
+    def _accept(self) -> None:
+        for _ in range(16):
+            try:
+                raw, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # out of descriptors: leave the rest in the queue for a moment
+                log("accept_failed", worker=self.name, error=str(error))
+                self.loop.remove_reader(self._listener.fileno())
+                self.loop.call_later(0.1, self._resume_accepting)
+                return
+            self.counters.accepted += 1
+            if raw.family in (socket.AF_INET, socket.AF_INET6):
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.spawn(self._serve(raw))
+
+    async def _serve(self, raw: socket.socket) -> None:
+        await self.loop.connect_accepted_socket(lambda: ClientConnection(self), raw)
+
+    def _resume_accepting(self) -> None:
+        if not self.stopping:
+            self.loop.add_reader(self._listener.fileno(), self._accept)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def pool_of(self, upstream: UpstreamPlan) -> Pool:
+        pool = self._pools.get(upstream.name)
+        if pool is None:
+            pool = self._pools[upstream.name] = Pool(upstream, self.plan.limits)
+        return pool
+
+    def hash(self, text: str) -> str:
+        """Keyed, so that what it stands for can't be guessed from it."""
+        return hmac.new(self._hash_key, text.encode(), hashlib.sha256).hexdigest()[:32]
+
+    def drain(self, exchange: Exchange, seconds: float) -> None:
+        """The client left; read on for a while, since the upstream bills the whole reply anyway."""
+        self._draining[exchange] = self.clock + seconds
+
+    def drained(self, exchange: Exchange) -> None:
+        self._draining.pop(exchange, None)
+
+    # -- time ----------------------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        now = self.clock = time.monotonic()
+        limits = self.plan.limits
+        for client in list(self.clients):
+            exchange = client.exchange
+            if exchange is not None:
+                self._check_exchange(exchange, now)
+            elif client.reading_head and now - client.idle_since > limits.head_timeout_s:
+                client.answer(
+                    408, "", "head_timeout", "The request's head did not arrive in time.", close=True
+                )
+            elif not client.reading_head and now - client.idle_since > limits.keepalive_timeout_s:
+                client.transport.close()
+        for exchange, deadline in list(self._draining.items()):
+            if now > deadline:
+                exchange.timed_out("after the client left")
+        for pool in self._pools.values():
+            pool.sweep(now)
+        self._publish()
+        if self.stopping and not self.clients and not self._draining:
+            self._stopped.set()
+        else:
+            self.loop.call_later(_SWEEP_S, self._sweep)
+
+    def _check_exchange(self, exchange: Exchange, now: float) -> None:
+        limits = self.plan.limits
+        if now - exchange.activity > limits.idle_timeout_s:
+            exchange.timed_out(f"nothing came for {limits.idle_timeout_s:g} s")
+        elif exchange.upload is not Upload.DONE and now - exchange.activity > limits.head_timeout_s:
+            exchange.timed_out(f"nothing came for {limits.head_timeout_s:g} s")
+        elif now - exchange.begun > limits.total_timeout_s:
+            exchange.timed_out(f"it took over {limits.total_timeout_s:g} s")
+
+    def _publish(self) -> None:
+        counters = self.counters
+        counters.clients = len(self.clients)
+        counters.under_way = len(self.open_calls)
+        counters.untracked = self.open_calls.untracked
+        counters.journal_lost = self.journal.lost
+        counters.upstream_connections = sum(pool.open for pool in self._pools.values())
+        counters.beats += 1
+        counters.publish()
+
+    # -- signals -------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        if self.stopping:
+            return
+        self.stopping = True
+        self.loop.remove_reader(self._listener.fileno())
+        self._listener.close()
+        for client in list(self.clients):
+            if client.exchange is None:
+                client.transport.close()
+        self.loop.call_later(self.plan.limits.shutdown_grace_s, self._stop_hard)
+
+    def _stop_hard(self) -> None:
+        for client in list(self.clients):
+            client.transport.abort()
+        self._stopped.set()
+
+    def reload(self) -> None:
+        """Take the new plan; what is under way ends as it began."""
+        try:
+            plan = read_plan(self._plan_file)
+        except (OSError, ValueError) as error:
+            log("reload_failed", worker=self.name, error=str(error))
+            return
+        self.plan = plan
+        self.router = Router(plan)
+        self.heads = Heads()
+        self.refuses_option.clear()
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            pool.close_idle()
+            pool.retired = True
+        log("reloaded", worker=self.name)
+
+
+def log(event: str, **facts: object) -> None:
+    """One line of JSON; never a secret, never a prompt."""
+    print(json.dumps({"event": event, "at": time.time(), **facts}), file=sys.stderr, flush=True)  # noqa: T201
