@@ -1,0 +1,287 @@
+"""Finished spans into Postgres: calls, rollups, price versions and the journal's cursor in one transaction.
+
+Enters: a batch of spans, with the frames that they came from. Leaves: what was committed (`Written`), or an
+exception and nothing at all. `export_batch` is the durable path, `export` the plain SDK interface.
+
+Invariants
+- Exactly once: the cursor moves by compare-and-set in the transaction that writes the rows. When the answer
+  to a commit is lost, the cursor says whether it happened; nobody retries without reading it.
+- One bad row never holds the others: it is put in quarantine with the reason and its frame.
+- Rollups count the rows of their own transaction, never rows that were there before.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import psycopg
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from psycopg import sql
+
+from collector.journal import BadFrameRecord, Position
+from collector.ledger.copying import COLUMNS, HEADER, TRAILER, RefusedRow, RowEncoder
+from collector.ledger.rates import PriceVersion
+from collector.ledger.rollups import add_up
+from collector.ledger.spans import Row, read_span
+from collector.store.partitions import ensure_partitions
+from collector.store.sql import query
+
+DAY_US = 86_400 * 1_000_000
+AHEAD_DAYS = 2  # how far a clock may be wrong before a call is not believed
+OPTIONS: dict[str, Any] = {"autocommit": True, "connect_timeout": 5, "application_name": "sizewise record"}
+
+# What says that a value is wrong, and not that the database is in trouble.
+REFUSALS = (psycopg.DataError, psycopg.errors.CheckViolation, psycopg.errors.ProgramLimitExceeded)
+
+Connection = psycopg.Connection[Any]
+Frame = tuple[Position, bytes]
+START = Position(0, 0)  # before the first segment, whichever that is
+
+NAMES = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+COPY_CALLS = sql.SQL("COPY calls ({}) FROM STDIN (FORMAT BINARY)").format(NAMES)
+COPY_ARRIVING = sql.SQL("COPY arriving ({}) FROM STDIN (FORMAT BINARY)").format(NAMES)
+INSERT_NEW = sql.SQL(query("ledger_insert_new")).format(columns=NAMES)
+
+
+class CursorMoved(Exception):  # noqa: N818 - it names what happened
+    """Another writer recorded this journal further: read the cursor again."""
+
+
+class SpanBatch(msgspec.Struct):
+    """What one read of a journal came to: spans, the frames they came from, and what could not become one."""
+
+    source_id: uuid.UUID
+    spans: list[ReadableSpan]
+    frames: list[Frame]  # as many as spans
+    bad: list[BadFrameRecord]
+    start: Position | None  # None: the journal was never recorded
+    end: Position
+
+
+class Written(msgspec.Struct):
+    """What one batch came to."""
+
+    calls: int = 0
+    quarantined: int = 0
+
+
+class Entry(msgspec.Struct):
+    """A row on its way: what it is, its bytes, and the frame to keep if it is refused."""
+
+    row: Row
+    encoded: bytes
+    frame: Frame
+
+
+class PostgresSpanExporter(SpanExporter):
+    def __init__(
+        self,
+        url: str,
+        versions: Mapping[str, PriceVersion],
+        *,
+        retention_days: int = 400,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._url, self._versions = url, versions
+        self._retention_days, self._clock_ns = retention_days, clock_ns
+        self._connection: Connection | None = None
+        self._encoder = RowEncoder()
+        self._days: set[date] = set()  # that have a partition
+        self._stored: set[str] = set()  # price versions that are in the database
+
+    @property
+    def connection(self) -> Connection:
+        if self._connection is None:
+            self._connection = psycopg.connect(self._url, **OPTIONS)
+        return self._connection
+
+    def disconnect(self) -> None:
+        """After trouble: what was known of the database may no longer be so."""
+        connection, self._connection = self._connection, None
+        self._days.clear()
+        self._stored.clear()
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()
+
+    def open_journal(self, source_id: uuid.UUID, *, tenant_id: str, host: str, name: str) -> Position | None:
+        """Makes a journal known, and tells how far it was recorded; None: not at all."""
+        values = {"source_id": source_id, "tenant_id": tenant_id, "host": host, "name": name}
+        self.connection.execute(query("ledger_add_source"), values)
+        self.connection.execute(query("ledger_open_cursor"), values)
+        found = self.connection.execute(query("ledger_read_cursor"), values).fetchone()
+        if found is None or Position(*found) == START:
+            return None
+        return Position(*found)
+
+    def export_batch(self, batch: SpanBatch) -> Written:
+        """The durable path."""
+        bad = list(batch.bad)
+        entries = self._encode(batch.spans, batch.frames, bad)
+        self._ensure_days(entries)
+        try:
+            self._commit(batch, entries, bad)
+        except psycopg.errors.UniqueViolation:
+            # An older state of the journal came back: what the ledger knows already is left out.
+            self._commit(batch, entries, bad, only_new=True)
+        except REFUSALS:
+            self._days.clear()  # a partition may have been dropped behind our back: no fault of the row
+            self._ensure_days(entries)
+            refused = self._find_refused(entries)
+            bad += [record_of(entry.frame, reason) for entry, reason in refused]
+            out = {id(entry) for entry, _ in refused}
+            entries = [entry for entry in entries if id(entry) not in out]
+            self._commit(batch, entries, bad, only_new=True)
+        return Written(len(entries), len(bad))
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Without a cursor, so a span may come twice: only new ones are written and counted."""
+        nowhere = Position(0, 0)
+        try:
+            refused: list[BadFrameRecord] = []
+            entries = self._encode(spans, [(nowhere, b"")] * len(spans), refused)
+            self._ensure_days(entries)
+            with self.connection.transaction():
+                self._write(entries, self._read_zone(), only_new=True)
+        except (psycopg.Error, KeyError):
+            self.disconnect()
+            return SpanExportResult.FAILURE
+        return SpanExportResult.FAILURE if refused else SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        self.disconnect()
+
+    def _encode(
+        self, spans: Sequence[ReadableSpan], frames: Sequence[Frame], bad: list[BadFrameRecord]
+    ) -> list[Entry]:
+        now_us = self._clock_ns() // 1000
+        first_us = (now_us // DAY_US - self._retention_days) * DAY_US
+        last_us = now_us + AHEAD_DAYS * DAY_US
+        entries = []
+        for span, frame in zip(spans, frames, strict=True):
+            try:
+                row = read_span(span)
+                if not first_us <= row.started_at_us < last_us:
+                    raise RefusedRow(out_of_range(row.started_at_us, self._retention_days))
+                entries.append(Entry(row, self._encoder.encode(row), frame))
+            except RefusedRow as refused:
+                bad.append(record_of(frame, str(refused)))
+        return entries
+
+    def _ensure_days(self, entries: Sequence[Entry]) -> None:
+        """In its own transaction, before the one that writes: rows outside every partition fail a batch."""
+        numbers = {entry.row.started_at_us // DAY_US for entry in entries}
+        days = {date(1970, 1, 1) + timedelta(days=number) for number in numbers} - self._days
+        for day in sorted(days):
+            ensure_partitions(self.connection, day, day)
+        self._days |= days
+
+    def _commit(
+        self,
+        batch: SpanBatch,
+        entries: Sequence[Entry],
+        bad: Sequence[BadFrameRecord],
+        *,
+        only_new: bool = False,
+    ) -> None:
+        old = batch.start or START
+        with self.connection.transaction():
+            values = {
+                "source_id": batch.source_id,
+                "calls": len(entries),
+                "segment": batch.end.segment,
+                "byte_offset": batch.end.offset,
+                "old_segment": old.segment,
+                "old_byte_offset": old.offset,
+            }
+            moved = self.connection.execute(query("ledger_move_cursor"), values).fetchone()
+            if moved is None:
+                raise CursorMoved(f"{batch.source_id} is no longer at segment {old.segment}, {old.offset}")
+            new_versions = self._write(entries, ZoneInfo(moved[0] or "UTC"), only_new=only_new)
+            self._quarantine(batch.source_id, bad)
+        self._stored |= new_versions
+
+    def _write(self, entries: Sequence[Entry], zone: ZoneInfo, *, only_new: bool) -> set[str]:
+        """Within a transaction. Returns the price versions that are stored when it is committed."""
+        if not entries:
+            return set()
+        rows = self._insert_new(entries) if only_new else self._copy(COPY_CALLS, entries)
+        by_source: dict[bytes, list[Row]] = {}
+        for row in rows:
+            by_source.setdefault(row.source_id, []).append(row)
+        for source_id, own in by_source.items():
+            added = add_up(own, zone)
+            for name, records in (("hours", added.hours), ("days", added.days), ("latency", added.latency)):
+                values = {"source_id": uuid.UUID(bytes=source_id), "records": encode_records(records)}
+                self.connection.execute(query(f"ledger_add_{name}"), values)
+        return self._add_versions({row.price_id for row in rows} - {""})
+
+    def _copy(self, statement: sql.Composed, entries: Sequence[Entry]) -> list[Row]:
+        with self.connection.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(HEADER + b"".join([entry.encoded for entry in entries]) + TRAILER)
+        return [entry.row for entry in entries]
+
+    def _insert_new(self, entries: Sequence[Entry]) -> list[Row]:
+        self.connection.execute("CREATE TEMP TABLE arriving (LIKE calls INCLUDING DEFAULTS) ON COMMIT DROP")
+        self._copy(COPY_ARRIVING, entries)
+        new = {found.bytes for (found,) in self.connection.execute(INSERT_NEW)}
+        kept = {entry.row.call_id: entry.row for entry in entries if entry.row.call_id in new}
+        return list(kept.values())
+
+    def _add_versions(self, price_ids: set[str]) -> set[str]:
+        new = price_ids - self._stored
+        for price_id in sorted(new):
+            version = self._versions[price_id]._asdict()
+            version["rates"] = msgspec.json.encode(version["rates"]).decode()
+            self.connection.execute(query("ledger_add_version"), version)
+        return new
+
+    def _quarantine(self, source_id: uuid.UUID, bad: Sequence[BadFrameRecord]) -> None:
+        for record in bad:
+            values = {
+                "source_id": source_id,
+                "segment": record.segment,
+                "byte_offset": record.offset,
+                "reason": record.reason.replace("\0", "\ufffd"),
+                "frame": record.raw,
+            }
+            self.connection.execute(query("ledger_add_quarantine"), values)
+
+    def _find_refused(self, entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
+        """Which rows Postgres won't take, by trying halves and rolling back."""
+        try:
+            with self.connection.transaction(force_rollback=True):
+                self._insert_new(entries)
+        except REFUSALS as problem:
+            if len(entries) == 1:
+                return [(entries[0], str(problem).splitlines()[0])]
+            middle = len(entries) // 2
+            return self._find_refused(entries[:middle]) + self._find_refused(entries[middle:])
+        return []
+
+    def _read_zone(self) -> ZoneInfo:
+        found = self.connection.execute(query("reporting_zone")).fetchone()
+        return ZoneInfo(found[0] if found else "UTC")
+
+
+def encode_records(records: Sequence[msgspec.Struct]) -> str:
+    return msgspec.json.encode(records).decode()
+
+
+def record_of(frame: Frame, reason: str) -> BadFrameRecord:
+    position, raw = frame
+    return BadFrameRecord(position.segment, position.offset, reason, raw)
+
+
+def out_of_range(started_at_us: int, retention_days: int) -> str:
+    try:
+        at = f"{datetime.fromtimestamp(started_at_us / 1e6, UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError, OSError):
+        at = f"{started_at_us} us since 1970"
+    return f"started at {at}: neither within the last {retention_days} days nor the next {AHEAD_DAYS}"

@@ -1,0 +1,1 @@
+SELECT segment, byte_offset FROM cursors WHERE source_id = %(source_id)s
