@@ -1,7 +1,8 @@
 """A streamed reply, read from the side: pieces of the body enter, cut anywhere; a Reading leaves.
 
 Invariants:
-- What an event says doesn't depend on how the stream was cut: each is read whole, once, in order.
+- What an event says doesn't depend on how the stream was cut: each is read whole, once, in order. (Raw line ends
+  inside a content, which no JSON has, are the exception: such an event may pass for two, or for content.)
 - `hide` returns every byte it was given, in order, except those of the usage event. Nothing is held but the
   incomplete event at the end, and never more than MAX_EVENT_BYTES: a longer event passes unread.
 - No bytes make it raise. What can't be read is a `usage_problem`.
@@ -171,7 +172,7 @@ class StreamReader:
 
     def _split(self, chunk: bytes, shown: list[bytes] | None) -> None:
         if self._is_one_event(chunk):
-            if not self._read(chunk) and shown is not None:
+            if not self._read_new(chunk) and shown is not None:
                 shown.append(chunk)
             return
         if self._line_feed_follows and chunk:
@@ -216,22 +217,31 @@ class StreamReader:
 
     def _read(self, event: bytes) -> bool:
         """Read one whole event. True when it is the usage event that nobody but us asked for."""
-        if self._finished or (event.startswith(self._prefix) and self._match(event) == len(event)):
+        if event.startswith(self._prefix) and self._match(event) == len(event):
+            return False
+        return self._read_new(event)
+
+    def _read_new(self, event: bytes) -> bool:
+        """The same for an event that is not of the known shape."""
+        if self._finished:
             return False
         if len(event) > MAX_EVENT_BYTES:
             self._pass_unread(event)
             return False
+        found = OTHER
         try:
             data = _data_of(event)
             if data == b"[DONE]":
                 self.terminal = True
-                return False
-            found = self._take(data) if data else OTHER
+            elif data:
+                found = self._take(data)
         except Exception as problem:
             self._problem = f"an event is {describe_unreadable(problem)}"[:80]
-            return False
-        if found == CONTENT_ONLY and self._chances:
-            self._learn(event)
+        if found == CONTENT_ONLY:
+            if self._chances:
+                self._learn(event)
+        elif self.terminal_early and self.terminal_head.match(event):
+            self.terminal = True
         return found == USAGE_ONLY
 
     def _pass_unread(self, start: bytes | bytearray) -> None:
