@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pytest
 
@@ -38,6 +38,17 @@ def read_all(sock: socket.socket) -> bytes:
     while part := sock.recv(65536):
         parts.append(part)
     return b"".join(parts)
+
+
+class _KeptOpen:
+    """A file for http.client, which closes the file of each reply it has read."""
+
+    def __init__(self, file: BinaryIO):
+        self.readline, self.read, self.readinto = file.readline, file.read, file.readinto  # type: ignore[attr-defined]
+
+    def close(self) -> None: ...
+
+    def flush(self) -> None: ...
 
 
 def wait_for(simulator: Simulator, found: Callable[[Entry], bool]) -> Entry:
@@ -72,24 +83,18 @@ def test_pipelined_requests_are_answered_in_order(talk: Talk) -> None:
             for at, (wish, stream) in enumerate(wishes)
         )
     )
-    buffered = sock.makefile("rb")
-
-    class _Same:
-        """http.client opens a file of its own per reply, which would swallow the next one."""
-
-        def makefile(self, *_: Any) -> Any:
-            return buffered
-
-    for at, (wish, stream) in enumerate(wishes):
-        reply = http.client.HTTPResponse(_Same(), method="POST")  # type: ignore[arg-type]
-        reply.close = lambda: None  # type: ignore[method-assign]
-        reply._close_conn = lambda: None  # type: ignore[attr-defined]
-        reply.begin()
-        body = reply.read()
-        assert reply.status == (500 if "status" in wish else 200)
-        if reply.status == 200:
-            assert f'"id":"chatcmpl-p{at}"'.encode() in body
-        assert (b"data: [DONE]" in body) == stream
+    with sock.makefile("rb") as buffered:
+        for at, (wish, stream) in enumerate(wishes):
+            reply = http.client.HTTPResponse(sock, method="POST")
+            # It reads ahead, so that all replies must be read from one file.
+            reply.fp.close()
+            reply.fp = cast(Any, _KeptOpen(buffered))
+            reply.begin()
+            body = reply.read()
+            assert reply.status == (500 if "status" in wish else 200)
+            if reply.status == 200:
+                assert f'"id":"chatcmpl-p{at}"'.encode() in body
+            assert (b"data: [DONE]" in body) == stream
 
 
 def test_a_request_may_come_in_chunks_and_byte_by_byte(talk: Talk) -> None:
