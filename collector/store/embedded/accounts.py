@@ -46,8 +46,11 @@ def named_account(name: str) -> Account:
         entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
         return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
     except KeyError:
-        if name.isdigit():  # a container's user without an entry in /etc/passwd
-            return Account(name, int(name), os.getegid() if os.geteuid() else int(name))
+        if name.isdigit():
+            raise StoreError(
+                f"user id {name} has no entry in /etc/passwd, which Postgres wants in order to make a "
+                "database: give it one, run as another user, or set database.url"
+            ) from None
         raise StoreError(
             f"{USER_VARIABLE}={name}: there is no such account; name an existing unprivileged one"
         ) from None
@@ -59,8 +62,8 @@ def closed_to(account: Account, path: Path) -> Path | None:
     for folder in [*reversed(path.parents), path]:
         try:
             status = folder.stat()
-        except FileNotFoundError:
-            return None  # we make it ourselves
+        except (FileNotFoundError, NotADirectoryError):
+            return None  # we make it ourselves, or say that we can't
         except PermissionError:
             return folder
         if stat.S_ISDIR(status.st_mode) and not _may(account, status, 0o1):
