@@ -59,6 +59,8 @@ class Service:
 
     def answer(self, request: Request) -> Answer:
         path, _, query = request.target.partition("?")
+        if path.startswith("http://"):  # the absolute form, which a server must take
+            path = "/" + path.removeprefix("http://").partition("/")[2]
         operation, handler, deployment = _find_operation(path)
         if handler is not None:
             if request.method != "POST":

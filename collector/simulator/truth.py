@@ -28,7 +28,7 @@ class Entry(msgspec.Struct, kw_only=True):
     status: int
     outcome: str = ""  # finished, refused, error, aborted (client gone), cut, reset, stalled
     finish: str = ""
-    prompt_tokens: int = 0
+    prompt_tokens: int = 0  # as asked; /metrics counts them when the first token comes
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0

@@ -143,6 +143,11 @@ def test_what_is_not_http_is_refused(talk: Talk, request_bytes: bytes) -> None:
     assert read_all(talk(request_bytes)).startswith(b"HTTP/1.1 400")
 
 
+def test_a_target_may_be_absolute(talk: Talk) -> None:
+    sock = talk(b"GET http://x/version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    assert read_all(sock).endswith(b'{"version":"0.32.0"}')
+
+
 def test_an_old_client_gets_no_chunks(talk: Talk) -> None:
     reply, body = read_reply(talk(post("tokens=3", stream=True, version="1.0")))
     assert reply.will_close
