@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from collector.errors import JournalError
 from collector.journal import Journal, JournalReader, Position, encode_call, list_journals, status, verify
+from collector.journal import reader as reader_module
 from collector.journal.record import PAYLOAD_LIMIT, frame
 from collector.journal.segment import READ_BYTES, SegmentWalk, list_segments, segment_path
 
@@ -100,7 +101,7 @@ def test_any_flipped_byte_costs_only_its_own_frame(
         damaged = bytearray(b"".join(parts))
         damaged[place] ^= 0x55
         put(folder, 1, bytes(damaged))
-        numbers, reasons, _ = read_all(folder)
+        numbers, reasons, _ = read_all(folder, max_calls=1)
         assert numbers == ([1, 3, 4] if sealed else [1, 3])
         assert len(reasons) == 1
 
@@ -163,6 +164,20 @@ def test_deleted_segments_are_named_and_reading_goes_on(
     numbers, reasons, _ = read_all(folder)
     assert numbers == [1, 2, 5]
     assert reasons == ["2 of segments 3 to 4 are missing: what stood there is lost"]
+
+
+def test_a_listing_that_leaves_a_new_segment_out_skips_nothing(
+    folder: Path, make_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2, 3):
+        put(folder, number, frames_of(make_call, number))
+    reader = JournalReader(folder)
+    listings = iter([[1, 3]])
+    monkeypatch.setattr(reader_module, "list_segments", lambda at: next(listings, None) or list_segments(at))
+    first = reader.read(None, 10)
+    assert ([call.call_id[-1] for call in first.calls], first.bad, first.end.segment) == ([1], [], 1)
+    second = reader.read(first.end, 10)
+    assert [call.call_id[-1] for call in second.calls] == [2, 3]
 
 
 def test_the_segment_of_the_position_was_deleted(folder: Path, make_call: Any) -> None:
