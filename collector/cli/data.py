@@ -25,8 +25,9 @@ def migrate(config: ConfigFile = None) -> None:
     from collector.config import load_config
     from collector.store.schema import migrate as migrate_schema
 
-    with database(load_config(config).config, make=True) as url:
-        migrate_schema(url)
+    settings = load_config(config).config
+    with database(settings, make=True) as url:
+        migrate_schema(url, zone=settings.reporting.timezone)
     typer.echo("The database has this version's schema.")
 
 

@@ -40,7 +40,7 @@ class Store(Protocol):
 
     def start_postgres(self, data_dir: Path) -> Postgres: ...
     def running_url(self, data_dir: Path) -> str: ...
-    def migrate(self, url: str) -> None: ...
+    def migrate(self, url: str, zone: str) -> None: ...
 
 
 class RealStore:
@@ -57,10 +57,10 @@ class RealStore:
             raise StoreError(f"no Postgres runs for {data_dir}: start `sizewise up`, or set database.url")
         return url
 
-    def migrate(self, url: str) -> None:
+    def migrate(self, url: str, zone: str) -> None:
         from collector.store.schema import migrate
 
-        migrate(url)
+        migrate(url, zone=zone)
 
 
 class WorkThread:
@@ -159,7 +159,7 @@ class DatabaseKeeper:
             self.status.pid = self._postgres.pid
         elif self.status.kind == "shared":
             self.url = self._store.running_url(self._config.database.data_dir)
-        self._store.migrate(self.url)
+        self._store.migrate(self.url, self._config.reporting.timezone)
 
     def _shut_down(self) -> None:
         if self._postgres is not None:

@@ -5,8 +5,8 @@ accepts it. (With SO_REUSEPORT each worker would have a queue of its own, and lo
 """
 
 import errno
-import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from collector.errors import SizewiseError
@@ -50,13 +50,20 @@ def find_listener(port: int) -> str:
     """Who listens on a port, as `name (pid N)`; empty where the system doesn't tell."""
     inodes = _listening_inodes(port)
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            held = {os.readlink(entry) for entry in (process / "fd").iterdir()}  # noqa: PTH115
-            if held & inodes:
+        if _open_files(process) & inodes:
+            with suppress(OSError):
                 return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
-        except OSError:
-            continue
     return ""
+
+
+def _open_files(process: Path) -> set[str]:
+    """Of another user's process: none, since only root may look. Some are closed while one looks."""
+    found = set()
+    with suppress(OSError):
+        for entry in (process / "fd").iterdir():
+            with suppress(OSError):
+                found.add(str(entry.readlink()))
+    return found
 
 
 def _listening_inodes(port: int) -> set[str]:
@@ -76,12 +83,14 @@ def _listening_inodes(port: int) -> set[str]:
 def _explain(address: str, what: str, key: str, problem: OSError) -> str:
     host, _, port = address.rpartition(":")
     variable = "SIZEWISE_" + key.replace(".", "__").upper()
-    change = f"Choose another with `{key}` in sizewise.yaml or {variable}={host}:PORT."
+    change = f" with `{key}` in sizewise.yaml or {variable}={host}:PORT."
     if problem.errno == errno.EADDRINUSE:
         holder = find_listener(int(port)) or "another process"
-        return f"{what} can't listen on {address}: {holder} does already. Stop that, or: {change}"
+        return (
+            f"{what} can't listen on {address}: {holder} does already. Stop that, or choose another{change}"
+        )
     if problem.errno == errno.EACCES:
-        return f"{what} can't listen on {address}: ports below 1024 need more rights. {change}"
+        return f"{what} can't listen on {address}: ports below 1024 need more rights. Choose another{change}"
     if problem.errno == errno.EADDRNOTAVAIL:
-        return f"{what} can't listen on {address}: this machine has no such address. {change}"
-    return f"{what} can't listen on {address}: {problem.strerror or problem}. {change}"
+        return f"{what} can't listen on {address}: this machine has no such address. Choose another{change}"
+    return f"{what} can't listen on {address}: {problem.strerror or problem}. Choose another{change}"
