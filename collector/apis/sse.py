@@ -1,8 +1,8 @@
 """A streamed reply, read from the side: pieces of the body enter, cut anywhere; a Reading leaves.
 
 Invariants:
-- What an event says doesn't depend on how the stream was cut: each is read whole, once, in order. (Raw line ends
-  inside a content, which no JSON has, are the exception: such an event may pass for two, or for content.)
+- What an event says doesn't depend on how the stream was cut: each is read whole, once, in order.
+  (But raw line ends inside a content, which no JSON has: such an event may pass for two, or for content.)
 - `hide` returns every byte it was given, in order, except those of the usage event. Nothing is held but the
   incomplete event at the end, and never more than MAX_EVENT_BYTES: a longer event passes unread.
 - No bytes make it raise. What can't be read is a `usage_problem`.
@@ -206,9 +206,10 @@ class StreamReader:
             self.terminal = True
 
     def _is_one_event(self, chunk: bytes) -> bool:
-        """The usual case when a server writes event by event: nothing to cut, nothing to keep."""
+        """One line and its blank line, as most servers write them: nothing to cut, nothing to keep."""
         return (
-            chunk.find(b"\n\n") == len(chunk) - 2 >= 0
+            chunk.find(b"\n") == len(chunk) - 2
+            and chunk.endswith(b"\n\n")
             and not self._tail
             and self._edge is None
             and not self._line_feed_follows
@@ -283,7 +284,7 @@ def _event_end(data: bytes | bytearray, start: int, has_return: bool) -> int:
 
 def _data_of(event: bytes) -> bytes:
     """The data lines of an event, joined; b"" for a comment or an event without data."""
-    if event.startswith(b"data: ") and event.count(b"\n") == 2 and b"\r" not in event:
+    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
         return event[6:].rstrip()
     lines = []
     for line in _LINE_END.split(event.removeprefix(b"\xef\xbb\xbf")):
