@@ -22,7 +22,7 @@ def test_a_port_in_use_is_told_with_its_holder_and_a_way_out() -> None:
             listen(address, "The relay", "relay.listen")
     text = str(refusal.value)
     assert text.startswith(f"The relay can't listen on {address}: ")
-    assert f"(pid {os.getpid()}) does. Stop that" in text
+    assert f"(pid {os.getpid()}) does already" in text
     assert "`relay.listen` in sizewise.yaml or SIZEWISE_RELAY__LISTEN=127.0.0.1:PORT" in text
 
 
