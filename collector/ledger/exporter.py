@@ -25,9 +25,10 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from psycopg import sql
 
 from collector.journal import BadFrameRecord, Position
+from collector.journal.record import frame as as_frame
 from collector.ledger.copying import COLUMNS, HEADER, TRAILER, RefusedRow, RowEncoder
 from collector.ledger.rates import PriceVersion
-from collector.ledger.rollups import add_up
+from collector.ledger.rollups import LatencyBin, Rollups, Total, add_up
 from collector.ledger.spans import Row, read_span
 from collector.store.partitions import ensure_partitions
 from collector.store.sql import query
@@ -40,7 +41,7 @@ OPTIONS: dict[str, Any] = {"autocommit": True, "connect_timeout": 5, "applicatio
 REFUSALS = (psycopg.DataError, psycopg.errors.CheckViolation, psycopg.errors.ProgramLimitExceeded)
 
 Connection = psycopg.Connection[Any]
-Frame = tuple[Position, bytes]
+Frame = tuple[Position, bytes]  # where it stands, and its payload
 START = Position(0, 0)  # before the first segment, whichever that is
 
 NAMES = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
@@ -67,8 +68,13 @@ class SpanBatch(msgspec.Struct):
 class Written(msgspec.Struct):
     """What one batch came to."""
 
-    calls: int = 0
-    quarantined: int = 0
+    totals: list[Total]
+    latency: list[LatencyBin]
+    quarantined: int
+
+    @property
+    def calls(self) -> int:
+        return sum(total.calls for total in self.totals)
 
 
 class Entry(msgspec.Struct):
@@ -88,7 +94,8 @@ class PostgresSpanExporter(SpanExporter):
         retention_days: int = 400,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._url, self._versions = url, versions
+        self._url = url.replace("postgresql+psycopg://", "postgresql://", 1)
+        self._versions = versions
         self._retention_days, self._clock_ns = retention_days, clock_ns
         self._connection: Connection | None = None
         self._encoder = RowEncoder()
@@ -110,6 +117,9 @@ class PostgresSpanExporter(SpanExporter):
             with suppress(psycopg.Error):
                 connection.close()
 
+    def ping(self) -> None:
+        self.connection.execute("SELECT 1")
+
     def open_journal(self, source_id: uuid.UUID, *, tenant_id: str, host: str, name: str) -> Position | None:
         """Makes a journal known, and tells how far it was recorded; None: not at all."""
         values = {"source_id": source_id, "tenant_id": tenant_id, "host": host, "name": name}
@@ -126,10 +136,10 @@ class PostgresSpanExporter(SpanExporter):
         entries = self._encode(batch.spans, batch.frames, bad)
         self._ensure_days(entries)
         try:
-            self._commit(batch, entries, bad)
+            added = self._commit(batch, entries, bad)
         except psycopg.errors.UniqueViolation:
             # An older state of the journal came back: what the ledger knows already is left out.
-            self._commit(batch, entries, bad, only_new=True)
+            added = self._commit(batch, entries, bad, only_new=True)
         except REFUSALS:
             self._days.clear()  # a partition may have been dropped behind our back: no fault of the row
             self._ensure_days(entries)
@@ -137,8 +147,8 @@ class PostgresSpanExporter(SpanExporter):
             bad += [record_of(entry.frame, reason) for entry, reason in refused]
             out = {id(entry) for entry, _ in refused}
             entries = [entry for entry in entries if id(entry) not in out]
-            self._commit(batch, entries, bad, only_new=True)
-        return Written(len(entries), len(bad))
+            added = self._commit(batch, entries, bad, only_new=True)
+        return Written(added.hours, added.latency, len(bad))
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Without a cursor, so a span may come twice: only new ones are written and counted."""
@@ -148,7 +158,11 @@ class PostgresSpanExporter(SpanExporter):
             entries = self._encode(spans, [(nowhere, b"")] * len(spans), refused)
             self._ensure_days(entries)
             with self.connection.transaction():
-                self._write(entries, self._read_zone(), only_new=True)
+                rows = self._insert(entries, only_new=True)
+                self._add_versions(rows)
+                for source_id in {row.source_id for row in rows}:
+                    own = [row for row in rows if row.source_id == source_id]
+                    self._roll_up(uuid.UUID(bytes=source_id), own, self._read_zone())
         except (psycopg.Error, KeyError):
             self.disconnect()
             return SpanExportResult.FAILURE
@@ -189,7 +203,7 @@ class PostgresSpanExporter(SpanExporter):
         bad: Sequence[BadFrameRecord],
         *,
         only_new: bool = False,
-    ) -> None:
+    ) -> Rollups:
         old = batch.start or START
         with self.connection.transaction():
             values = {
@@ -203,24 +217,26 @@ class PostgresSpanExporter(SpanExporter):
             moved = self.connection.execute(query("ledger_move_cursor"), values).fetchone()
             if moved is None:
                 raise CursorMoved(f"{batch.source_id} is no longer at segment {old.segment}, {old.offset}")
-            new_versions = self._write(entries, ZoneInfo(moved[0] or "UTC"), only_new=only_new)
+            rows = self._insert(entries, only_new=only_new)
+            versions = self._add_versions(rows)
+            added = self._roll_up(batch.source_id, rows, ZoneInfo(moved[0] or "UTC"))
             self._quarantine(batch.source_id, bad)
-        self._stored |= new_versions
+        self._stored |= versions
+        return added
 
-    def _write(self, entries: Sequence[Entry], zone: ZoneInfo, *, only_new: bool) -> set[str]:
-        """Within a transaction. Returns the price versions that are stored when it is committed."""
+    def _insert(self, entries: Sequence[Entry], *, only_new: bool) -> list[Row]:
+        """Within a transaction; returns the rows that went in."""
         if not entries:
-            return set()
-        rows = self._insert_new(entries) if only_new else self._copy(COPY_CALLS, entries)
-        by_source: dict[bytes, list[Row]] = {}
-        for row in rows:
-            by_source.setdefault(row.source_id, []).append(row)
-        for source_id, own in by_source.items():
-            added = add_up(own, zone)
-            for name, records in (("hours", added.hours), ("days", added.days), ("latency", added.latency)):
-                values = {"source_id": uuid.UUID(bytes=source_id), "records": encode_records(records)}
+            return []
+        return self._insert_new(entries) if only_new else self._copy(COPY_CALLS, entries)
+
+    def _roll_up(self, source_id: uuid.UUID, rows: Sequence[Row], zone: ZoneInfo) -> Rollups:
+        added = add_up(rows, zone)
+        for name, records in (("hours", added.hours), ("days", added.days), ("latency", added.latency)):
+            if records:
+                values = {"source_id": source_id, "records": encode_records(records)}
                 self.connection.execute(query(f"ledger_add_{name}"), values)
-        return self._add_versions({row.price_id for row in rows} - {""})
+        return added
 
     def _copy(self, statement: sql.Composed, entries: Sequence[Entry]) -> list[Row]:
         with self.connection.cursor() as cursor, cursor.copy(statement) as copy:
@@ -234,8 +250,9 @@ class PostgresSpanExporter(SpanExporter):
         kept = {entry.row.call_id: entry.row for entry in entries if entry.row.call_id in new}
         return list(kept.values())
 
-    def _add_versions(self, price_ids: set[str]) -> set[str]:
-        new = price_ids - self._stored
+    def _add_versions(self, rows: Sequence[Row]) -> set[str]:
+        """Returns those that are stored once the transaction is committed."""
+        new = {row.price_id for row in rows} - self._stored - {""}
         for price_id in sorted(new):
             version = self._versions[price_id]._asdict()
             version["rates"] = msgspec.json.encode(version["rates"]).decode()
@@ -275,8 +292,8 @@ def encode_records(records: Sequence[msgspec.Struct]) -> str:
 
 
 def record_of(frame: Frame, reason: str) -> BadFrameRecord:
-    position, raw = frame
-    return BadFrameRecord(position.segment, position.offset, reason, raw)
+    position, payload = frame
+    return BadFrameRecord(position.segment, position.offset, reason, as_frame(payload))
 
 
 def out_of_range(started_at_us: int, retention_days: int) -> str:

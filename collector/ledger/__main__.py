@@ -1,0 +1,80 @@
+"""`python -m collector.ledger --config-file PATH`: one record process, from its config to its end.
+
+SIGTERM or SIGINT: what stands in the journals is recorded first (bounded), then it exits with 0.
+"""
+
+import argparse
+import json
+import logging
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+
+from collector.children import die_with_parent
+from collector.config import Config, read_effective
+from collector.errors import SizewiseError
+from collector.ledger.exporter import PostgresSpanExporter
+from collector.ledger.journals import Journals, lock_journals
+from collector.ledger.metrics import RecordMetrics
+from collector.ledger.prices import PriceList
+from collector.ledger.recorder import Recorder
+from collector.ledger.serving import serve
+
+log = logging.getLogger("collector.ledger")
+
+
+class JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"at": at, "level": record.levelname.lower(), "process": "record", "text": record.getMessage()}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m collector.ledger")
+    parser.add_argument("--config-file", type=Path, required=True)
+    arguments = parser.parse_args()
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    die_with_parent()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    try:
+        record(read_effective(arguments.config_file), stop)
+    except SizewiseError as problem:
+        log.error("%s", problem)
+        return 1
+    return 0
+
+
+def record(config: Config, stop: Event) -> None:
+    lock_journals(config.journal.dir)
+    metrics, prices = RecordMetrics(), PriceList()
+    server = serve(config.record.listen, metrics)
+    retention_days = config.database.retention_days
+    url = config.database.url.get_secret_value()
+    recorder = Recorder(
+        Journals(config.journal.dir),
+        PostgresSpanExporter(url, prices.versions, retention_days=retention_days),
+        prices,
+        metrics,
+        tenant_id=config.tenant,
+        batch_calls=config.record.batch_calls,
+        interval_s=config.record.interval_ms / 1000,
+        retention_days=retention_days,
+    )
+    log.info("recording %s, metrics on %s", config.journal.dir, config.record.listen)
+    recorder.run(stop)
+    if server is not None:
+        server.shutdown()
+    log.info("stopped: %d calls recorded, %d bytes wait", metrics.recorded, metrics.lag_bytes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
