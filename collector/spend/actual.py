@@ -5,7 +5,7 @@ millions of calls); every other dimension, and bounds within an hour, are asked 
 the same sums: that is an invariant of the ledger, and it is tested.
 
 Money is Decimal. A row's cost is what is known; `unpriced` and `unknown_usage` say how many of its calls
-have no cost, and a row of only such calls has no cost at all (`cost_known` is False), not a cost of zero.
+have no cost. Where nothing else was spent the row has no cost at all (`cost_known`), not one of zero.
 """
 
 from collections.abc import Iterable, Sequence
@@ -81,7 +81,8 @@ class SpendRow:
 
     @property
     def cost_known(self) -> bool:
-        return self.cost_usd != 0 or self.calls == 0 or self.unpriced + self.unknown_usage < self.calls
+        """A row without any cost, but with calls of unknown cost, did not cost zero."""
+        return self.cost_usd != 0 or self.unpriced + self.unknown_usage == 0
 
 
 class UnknownDimension(SizewiseError):  # noqa: N818  (it names what is wrong; the text says the rest)
@@ -156,7 +157,7 @@ def total(rows: Iterable[SpendRow], width: int = 0) -> SpendRow:
 
 
 def reporting_zone(connection: Connection[Any]) -> str:
-    row = connection.execute(query("reporting_zone").encode()).fetchone()
+    row = connection.execute(query("reporting_zone")).fetchone()
     return str(row[0]) if row else "UTC"
 
 

@@ -5,7 +5,7 @@ cost in the ledger however prices moved since. Where they don't, `rest_usd` says
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -16,15 +16,15 @@ from collector.ledger.prices import dollars
 from collector.ledger.rates import Rate, compile_rates
 
 TITLES = {
-    "input_mtok": "Input tokens",
-    "output_mtok": "Output tokens",
-    "cache_read_mtok": "Tokens read from cache",
-    "cache_write_mtok": "Tokens written to cache",
-    "cache_write_1h_mtok": "Tokens written to cache for an hour",
-    "input_audio_mtok": "Audio tokens in",
-    "output_audio_mtok": "Audio tokens out",
-    "cache_audio_read_mtok": "Audio tokens read from cache",
-    "output_reasoning_mtok": "Reasoning tokens",
+    "input_mtok": "Input",
+    "cache_read_mtok": "Input, read from cache",
+    "cache_write_mtok": "Input, written to cache",
+    "cache_write_1h_mtok": "Input, written to cache for an hour",
+    "output_mtok": "Output",
+    "input_audio_mtok": "Audio in",
+    "output_audio_mtok": "Audio out",
+    "cache_audio_read_mtok": "Audio in, read from cache",
+    "output_reasoning_mtok": "Output, reasoning",
     "requests_kcount": "Requests",
 }
 MICRO = 1_000_000
@@ -64,6 +64,8 @@ def arithmetic(row: Mapping[str, Any]) -> Arithmetic | None:
         if count:
             lines[rate.unit] = line_of(rate, count, Decimal(rates[rate.unit]))
     ordered = [lines[unit] for unit in sorted(lines, key=lambda unit: (place(unit), unit))]
+    if "input_mtok" in lines and any(unit.startswith("cache_") for unit in lines):
+        ordered[0] = replace(ordered[0], title="Input, not from cache")
     total = sum((line.cost_usd for line in ordered), Decimal(0))
     return Arithmetic(ordered, total, cost_usd - total)
 
@@ -94,14 +96,7 @@ def line_of(rate: Rate, count: int, rate_usd: Decimal) -> Line:
     cost_usd = dollars(amount if rate.per == 1 else (amount + rate.per // 2) // rate.per)
     title = TITLES.get(rate.unit, rate.unit.replace("_", " "))
     if rate.field == "audio_seconds":
-        return Line(
-            title,
-            Decimal(count) / MICRO,
-            "hour" if rate.unit.endswith("hour") else "second",
-            rate_usd,
-            cost_usd,
-        )
-    unit = (
-        "1M tokens" if rate.unit.endswith("_mtok") else "1,000" if rate.unit.endswith("_kcount") else "unit"
-    )
+        unit = "hour" if rate.unit.endswith("hour") else "second"
+        return Line(title, Decimal(count) / MICRO, unit, rate_usd, cost_usd)
+    unit = {"mtok": "1M", "kcount": "1,000"}.get(rate.unit.rpartition("_")[2], "unit")
     return Line(title, Decimal(count), unit, rate_usd, cost_usd)

@@ -5,8 +5,6 @@ calls or rollups says `{scope}` where the filter belongs; one that doesn't say i
 that a forgotten filter is an error in the first test and never a leak.
 """
 
-from typing import LiteralString, cast
-
 from psycopg import sql
 
 from collector.errors import StoreError
@@ -20,4 +18,4 @@ def scoped(name: str, **slots: sql.Composable) -> sql.Composed:
     text = query(name)
     if "{scope}" not in text:
         raise StoreError(f"the query {name} does not say {{scope}}: it would read the rows of every tenant")
-    return sql.SQL(cast(LiteralString, text)).format(scope=SCOPE, **slots)
+    return sql.SQL(text).format(scope=SCOPE, **slots)

@@ -69,7 +69,7 @@ def day_chart(
     labels = [
         Label(round(left + place * slot + slot / 2, 2), day)
         for place, day in enumerate(days)
-        if place % every == 0 and (place == 0 or len(days) - place > 0)
+        if place % every == 0 and left + place * slot + slot / 2 < width - 20
     ]
     return DayChart(name, width, height, left, top, bottom, bars, ticks, labels)
 

@@ -37,6 +37,13 @@ def money(value: Decimal | None, places: int = 2) -> str:
     return f"{MINUS if value < 0 else ''}${rounded:,f}"
 
 
+def rate(value: Decimal) -> str:
+    """A price as the list has it, with cents at least: $0.10, $0.075."""
+    exponent = value.normalize().as_tuple().exponent
+    places = max(2, -exponent) if isinstance(exponent, int) else 2
+    return f"${value:,.{places}f}"
+
+
 def places_for(value: Decimal) -> int:
     """Cents for a bill; more while all there is to show is small."""
     size = abs(value)
@@ -120,6 +127,7 @@ def bytes_size(size: int | None) -> str:
 
 FILTERS = {
     "money": money,
+    "rate": rate,
     "count": count,
     "short_count": short_count,
     "percent": percent,

@@ -112,7 +112,7 @@ def record_check(journals: list[JournalState], now: datetime) -> Check:
 def journal_states(connection: Connection[Any], folder: Path) -> list[JournalState]:
     """The journals on this host, each against its cursor. What can't be read is left to `journal verify`."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(query("cursors_all").encode()).fetchall()
+        rows = cursor.execute(query("cursors_all")).fetchall()
     cursors = {row["source_id"]: row for row in rows}
     found = []
     for directory in list_journals(folder) if folder.is_dir() else []:

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from psycopg import Connection
 
 import collector
+from collector.errors import SizewiseError
 from collector.spend.actual import SpendRow, spend_by, total
 from collector.spend.arithmetic import arithmetic
 from collector.spend.calls import last_calls, one_call
@@ -77,7 +78,7 @@ def month_page(request: Request, state: Here) -> HTMLResponse:
         month = values.get("month") or this_month
         try:
             period = month_period(month, zone)
-        except Exception as problem:
+        except SizewiseError as problem:
             raise BadRequest("bad_value", str(problem)) from None
         shown = month_values(connection, state, period, zone)
         filters = {"from": period.start, "to": period.end}
@@ -95,6 +96,7 @@ def month_page(request: Request, state: Here) -> HTMLResponse:
         calls=calls,
         more=more is not None,
         ever=bool(newest),
+        span={"from": f"{month}-01", "to": f"{shift_month(month, 1)}-01"},
         relay=state.config.relay.listen,
         **shown,
     )
@@ -194,7 +196,7 @@ def problem_page(request: Request, status: int, title: str, message: str, allowe
         status,
         place="",
         title=title,
-        message=message,
+        message=message[:1].upper() + message[1:].rstrip(".") + ".",
         allowed=allowed,
         status=status,
         again=again,
