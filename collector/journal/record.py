@@ -29,7 +29,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -49,6 +49,9 @@ Ending = Literal[
 
 _HEADER = struct.Struct("<II")
 _HEADER_AND_KIND = struct.Struct("<IIB")
+_MAP_HEADER = struct.Struct(">BH")
+_MAP_16 = 0xDE
+_DEFAULTS = tuple(field.default for field in msgspec.structs.fields(Call))
 _CRC_OF_KIND = zlib.crc32(bytes([CALL_KIND]))
 _BEGINNING_OF_CALL = re.compile(rb"\x01(?:[\x80-\x8f]|\xde\x00)")
 _encode = msgspec.msgpack.Encoder().encode
@@ -66,7 +69,57 @@ def encode_call(call: Call) -> bytes:
             body = _encode(cut_down(call))
     except (UnicodeError, OverflowError):
         body = _encode(cut_down(call))
+    return _seal(body)
+
+
+def _seal(body: bytes) -> bytes:
     return _HEADER_AND_KIND.pack(len(body) + 1, zlib.crc32(body, _CRC_OF_KIND), CALL_KIND) + body
+
+
+class About(NamedTuple):
+    """The part of a call that many share, as members of a msgpack map: encoded once, written often."""
+
+    fields: int
+    members: bytes
+
+
+def encode_about(call: Call) -> About:
+    """Everything in `call` that is not its default, but its id and time, which differ from call to call."""
+    fields = {
+        name: value
+        for name, value, default in zip(
+            call.__struct_fields__, msgspec.structs.astuple(call), _DEFAULTS, strict=True
+        )
+        if value != default and name not in ("call_id", "started_at_ns")
+    }
+    return About(len(fields), _encode(fields)[1 if len(fields) < 16 else 3 :])
+
+
+def encode_parts(about: About, varying: msgspec.Struct) -> bytes:
+    """The frame of the call that `about` and `varying` make together; they have no field in common.
+
+    Two msgpack maps become one by one header for both, so the reader sees an ordinary Call.
+    """
+    try:
+        body = _encode(varying)
+    except (UnicodeError, OverflowError):
+        return _encode_cut_down(about, varying)
+    first = body[0]
+    if first == _MAP_16:
+        count, members = int.from_bytes(body[1:3], "big"), body[3:]
+    else:
+        count, members = first & 0x0F, body[1:]
+    body = b"".join((_MAP_HEADER.pack(_MAP_16, about.fields + count), about.members, members))
+    if len(body) >= PAYLOAD_LIMIT:
+        return _encode_cut_down(about, varying)
+    return _HEADER_AND_KIND.pack(len(body) + 1, zlib.crc32(body, _CRC_OF_KIND), CALL_KIND) + body
+
+
+def _encode_cut_down(about: About, varying: msgspec.Struct) -> bytes:
+    header = _MAP_HEADER.pack(_MAP_16, about.fields)
+    shared = msgspec.msgpack.decode(header + about.members)
+    call = Call(**(shared | msgspec.structs.asdict(varying)))
+    return _seal(_encode(cut_down(call)))
 
 
 def frame(payload: bytes) -> bytes:

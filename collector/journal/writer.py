@@ -26,10 +26,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from collector.call import Call
 from collector.errors import JournalError
 from collector.journal.folder import close_cleanly, create_segment, open_folder, sync_folder
-from collector.journal.record import BadFrame, decode, encode_call
+from collector.journal.record import About, BadFrame, decode, encode_call, encode_parts
 from collector.journal.segment import Position
 
 RETRY_S = 1.0
@@ -89,6 +91,14 @@ class Journal:
     def append(self, call: Call) -> bool:
         try:
             frame = encode_call(call)
+        except Exception as error:  # whatever it is, the call itself must go on
+            return self._lose(f"a call could not be encoded: {type(error).__name__}")
+        return self.append_frame(frame)
+
+    def append_parts(self, about: About, varying: msgspec.Struct) -> bool:
+        """One call, of which `about` was encoded before."""
+        try:
+            frame = encode_parts(about, varying)
         except Exception as error:  # whatever it is, the call itself must go on
             return self._lose(f"a call could not be encoded: {type(error).__name__}")
         return self.append_frame(frame)

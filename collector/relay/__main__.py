@@ -12,7 +12,7 @@ from collector.plan import read_plan
 
 
 async def _run(plan_file: Path, descriptor: int, number: int) -> None:
-    from collector.relay.worker import Worker  # noqa: PLC0415
+    from collector.relay.worker import Worker
 
     worker = Worker(read_plan(plan_file), plan_file, number, socket.socket(fileno=descriptor))
     await worker.run()

@@ -1,7 +1,8 @@
 """Chunked bodies (RFC 9112, 7.1), read strictly and without IO: bytes in, pieces of the body out.
 
 Written by hand because a relay must know at which byte a body ends, also when more follows in the same read
-(a pipelined request, or an upstream that sent too much), and llhttp doesn't tell. A test holds it against llhttp.
+(a pipelined request, or an upstream that sent too much), and llhttp doesn't tell. A test holds it against
+llhttp.
 
 Invariants
 - A size is 1 to 15 hex digits; extensions hold no line end or NUL; every line ends in CR LF.

@@ -27,6 +27,18 @@ class Counters:
     """Plain integers while the worker runs; `publish` stores them, once a sweep."""
 
     __slots__ = (*NAMES, "_map", "_view")
+    pid: int
+    accepted: int
+    clients: int
+    calls: int
+    under_way: int
+    upstream_connections: int
+    journal_lost: int
+    untracked: int
+    refused: int
+    upstream_failures: int
+    interrupted: int
+    beats: int
 
     def __init__(self, path: Path) -> None:
         size = len(_MAGIC) + 8 * len(NAMES)

@@ -1,17 +1,14 @@
-"""The head of a reply: enters as bytes up to the empty line, leaves with its framing known and its lines kept.
+"""The head of a reply: enters as bytes up to the empty line, leaves with its framing known.
 
-A reply whose length could be read in two ways is an error of the upstream (502), not the client's problem.
+Read line by line, each distinct line once: an upstream's replies differ in few of their lines, so most are
+known already and cost one look-up. Strict in grammar; a reply whose length could be read in two ways is an
+error
+of the upstream (502), not the client's problem.
 """
 
 import enum
 import re
-
-import httptools
-
-_HOP_BY_HOP = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-connection trailer transfer-encoding upgrade".split()
-)
-_LENGTH = re.compile(rb"[0-9]{1,15}\Z")
+from typing import NamedTuple
 
 
 class Framing(enum.IntEnum):
@@ -27,98 +24,162 @@ class BadReply(Exception):  # noqa: N818 - it says what came
     """What came from the upstream can't be passed on as a reply."""
 
 
+class _Kind(enum.IntEnum):
+    PLAIN = 0
+    DROPPED = 1  # hop-by-hop: between the upstream and us
+    LENGTH = 2
+    CHUNKED = 3
+    CONNECTION = 4
+    TYPE = 5
+    ENCODING = 6
+    REQUEST_ID = 7
+
+
+class _Line(NamedTuple):
+    kind: _Kind
+    length: int = 0
+    text: bytes = b""
+
+
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\0-\x08\x0a-\x1f\x7f]*)?\Z")
+_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\0-\x08\x0a-\x1f\x7f]*)\Z")
+_LENGTH = re.compile(rb"[0-9]{1,15}\Z")
+_DROPPED = frozenset(b"keep-alive proxy-authenticate proxy-connection trailer upgrade".split())
+_REMEMBERED = 4096
+_REMEMBERED_BYTES = 512
+
+_lines: dict[bytes, _Line] = {}
+_statuses: dict[bytes, tuple[int, bool]] = {}
+
+
 class ReplyHead:
     __slots__ = (
+        "close",
         "content_encoding",
         "content_length",
         "event_stream",
         "framing",
+        "has_dropped",
+        "http11",
         "keep_alive",
         "lines",
-        "reason",
         "request_id",
         "status",
     )
 
-    def __init__(self) -> None:
-        self.lines: list[bytes] = []  # the forwarded headers, without framing and hop-by-hop ones
-        self.status = 0
-        self.reason = b""
+    def __init__(self, lines: list[bytes]) -> None:
+        self.lines = lines  # the status line, the headers, and two empty ones
+        self.status, self.http11 = _statuses.get(lines[0]) or _read_status(lines[0])
         self.content_length: int | None = None
         self.framing = Framing.CLOSE
-        self.keep_alive = True
+        self.keep_alive = self.http11  # may the upstream's connection serve again
+        self.has_dropped = not self.http11  # a line can't go to the client as it is
         self.event_stream = False
         self.content_encoding = b""
         self.request_id = ""
 
-
-class _Collector:
-    __slots__ = ("headers", "reason")
-
-    def __init__(self) -> None:
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.reason = b""
-
-    def on_status(self, reason: bytes) -> None:
-        self.reason += reason
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
+    def kept_lines(self) -> bytes:
+        """What of the head goes to the client, without the lines that frame the body."""
+        kept = [line for line in self.lines[1:-2] if _read_line(line).kind not in _FRAMING]
+        return b"\r\n".join([b"HTTP/1.1" + self.lines[0][8:], *kept, b""])
 
 
-def parse_reply_head(raw: bytes, *, to_head_request: bool) -> ReplyHead:
+_FRAMING = frozenset({_Kind.DROPPED, _Kind.CONNECTION, _Kind.LENGTH, _Kind.CHUNKED})
+
+
+def read_reply_head(raw: bytes, *, to_head_request: bool) -> ReplyHead:
     """Read one head, `raw` ending with its empty line. Raises BadReply."""
-    found = _Collector()
-    parser = httptools.HttpResponseParser(found)
-    try:
-        parser.feed_data(raw)
-    except httptools.HttpParserUpgrade:
-        pass
-    except httptools.HttpParserError as error:
-        raise BadReply(f"its head can't be read ({error})") from error
-    head = ReplyHead()
-    head.status = parser.get_status_code()
-    head.reason = found.reason
-    head.keep_alive = parser.get_http_version() == "1.1"
-    chunked = _read_headers(head, found.headers)
+    lines = raw.split(b"\r\n")
+    head = ReplyHead(lines)
+    chunked = False
+    known = _lines.get
+    for text in lines[1:-2]:
+        line = known(text) or _read_line(text)
+        kind = line.kind
+        if kind is _PLAIN:
+            continue
+        if kind is _Kind.LENGTH:
+            if head.content_length not in (None, line.length):
+                raise BadReply("it has several lengths")
+            head.content_length = line.length
+        elif kind is _Kind.CHUNKED:
+            if chunked:
+                raise BadReply("its Transfer-Encoding is given twice")
+            chunked = True
+        elif kind is _Kind.TYPE:
+            head.event_stream = line.length == 1
+        else:
+            _note(head, line)
     if to_head_request or head.status in (204, 304) or head.status < 200:
         head.framing = Framing.NONE
     elif chunked:
+        if head.content_length is not None or not head.http11:
+            raise BadReply("it has both Content-Length and Transfer-Encoding, or the latter in HTTP/1.0")
         head.framing = Framing.CHUNKED
     elif head.content_length is not None:
         head.framing = Framing.LENGTH
     else:
         head.keep_alive = False
+        head.has_dropped = True
     return head
 
 
-def _read_headers(head: ReplyHead, headers: list[tuple[bytes, bytes]]) -> bool:
-    chunked = False
-    for raw_name, value in headers:
-        name = raw_name.lower()
-        if name == b"content-length":
-            if not _LENGTH.match(value) or head.content_length not in (None, int(value)):
-                raise BadReply("its Content-Length is not one number")
-            head.content_length = int(value)
-            continue
-        if name == b"content-type":
-            head.event_stream = value[:17].lower() == b"text/event-stream"
-        elif name == b"content-encoding":
-            head.content_encoding = value.strip().lower()
-        elif name == b"transfer-encoding":
-            if chunked or value.strip().lower() != b"chunked":
-                raise BadReply("its Transfer-Encoding is not chunked")
-            chunked = True
-        elif name == b"connection":
-            tokens = [token.strip() for token in value.lower().split(b",")]
-            if b"close" in tokens:
-                head.keep_alive = False
-            elif b"keep-alive" in tokens:
-                head.keep_alive = True
-        elif name == b"x-request-id":
-            head.request_id = value.decode("latin-1")[:120]
-        if name not in _HOP_BY_HOP:
-            head.lines.append(raw_name + b": " + value + b"\r\n")
-    if chunked and head.content_length is not None:
-        raise BadReply("it has both Content-Length and Transfer-Encoding")
-    return chunked
+_PLAIN = _Kind.PLAIN
+
+
+def _note(head: ReplyHead, line: _Line) -> None:
+    if line.kind is _Kind.ENCODING:
+        head.content_encoding = line.text
+    elif line.kind is _Kind.REQUEST_ID:
+        head.request_id = line.text.decode("latin-1")
+    elif line.kind is _Kind.CONNECTION:
+        head.has_dropped = True
+        tokens = [token.strip() for token in line.text.split(b",")]
+        if b"close" in tokens:
+            head.keep_alive = False
+        elif b"keep-alive" in tokens:
+            head.keep_alive = True
+    else:
+        head.has_dropped = True
+
+
+def _read_status(text: bytes) -> tuple[int, bool]:
+    match = _STATUS.match(text)
+    if match is None:
+        raise BadReply(f"it begins with {text[:60]!r}, which is no HTTP/1.1 status line")
+    if len(_statuses) > _REMEMBERED:
+        _statuses.clear()
+    _statuses[text] = found = (int(match[2]), match[1] == b"1")
+    return found
+
+
+def _read_line(text: bytes) -> _Line:
+    match = _HEADER.match(text)
+    if match is None:
+        raise BadReply(f"it has the line {text[:60]!r}, which is no header")
+    line = _classify(match[1].lower(), match[2].strip())
+    if len(text) <= _REMEMBERED_BYTES:
+        if len(_lines) >= _REMEMBERED:
+            _lines.clear()
+        _lines[text] = line
+    return line
+
+
+def _classify(name: bytes, value: bytes) -> _Line:
+    if name == b"content-length":
+        if not _LENGTH.match(value):
+            raise BadReply("its Content-Length is not a number")
+        return _Line(_Kind.LENGTH, int(value))
+    if name == b"transfer-encoding":
+        if value.lower() != b"chunked":
+            raise BadReply("its Transfer-Encoding is not chunked")
+        return _Line(_Kind.CHUNKED)
+    if name == b"content-type":
+        return _Line(_Kind.TYPE, int(value[:17].lower() == b"text/event-stream"))
+    if name == b"connection":
+        return _Line(_Kind.CONNECTION, text=value.lower())
+    if name == b"content-encoding":
+        return _Line(_Kind.ENCODING, text=value.lower())
+    if name == b"x-request-id":
+        return _Line(_Kind.REQUEST_ID, text=value[:120])
+    return _Line(_Kind.DROPPED if name in _DROPPED else _Kind.PLAIN)

@@ -11,10 +11,15 @@ Invariants
 """
 
 import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import httptools
 
 from collector.apis.endpoints import Endpoint, find_endpoint
+
+if TYPE_CHECKING:
+    from collector.relay.courses import Course
 
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer"
@@ -40,13 +45,13 @@ class HeadRefused(Exception):  # noqa: N818 - it says what happened
 
 
 class RequestHead:
-    """One checked head. Immutable after `parse`, so equal bytes may share one (see server.py)."""
+    """One checked head. Not changed after it was read (but for `courses`), so equal bytes share one."""
 
     __slots__ = (
-        "blocks",
         "chunked",
         "client",
         "content_length",
+        "courses",
         "endpoint",
         "environment",
         "expects_continue",
@@ -69,7 +74,7 @@ class RequestHead:
 
     def __init__(self) -> None:
         self.header_lines: list[tuple[bytes, bytes]] = []  # (lower-case name, whole line) in their order
-        self.blocks: dict[tuple[str, bool], bytes] = {}  # forwarded headers, by upstream and hiding
+        self.courses: dict[str, Course] = {}  # by model, as they are found
         self.content_length: int | None = None
         self.method = b""
         self.path = b""  # without the query
@@ -202,7 +207,7 @@ def _read_traceparent(head: RequestHead, value: str) -> None:
         head.trace_id, head.parent_span_id = bytes.fromhex(match[1]), bytes.fromhex(match[2])
 
 
-def _keep(field: str, limit: int = 120):  # type: ignore[no-untyped-def]
+def _keep(field: str, limit: int = 120) -> Callable[[RequestHead, str], None]:
     def read(head: RequestHead, value: str) -> None:
         setattr(head, field, value[:limit])
 

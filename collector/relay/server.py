@@ -1,7 +1,8 @@
 """The client's side: connections, their requests one after the other, and the answers that are our own.
 
 Invariants
-- One request at a time: what a client pipelines is held as bytes (bounded, then reading pauses) and begins when
+- One request at a time: what a client pipelines is held as bytes (bounded, then reading pauses) and begins
+  when
   the reply before it is done; two requests are never merged nor run side by side.
 - After a refused head, a broken body or an unfinished upload the connection is closed: nobody knows where the
   next request begins.
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from collector.apis.replies import error_body
 from collector.relay.chunked import BadChunk
 from collector.relay.exchange import Exchange, Upload
+from collector.relay.reply import Passing
 from collector.relay.request_head import HeadRefused, RequestHead, parse_request_head
 
 if TYPE_CHECKING:
@@ -26,16 +28,22 @@ _REASONS = {
     431: b"Request Header Fields Too Large", 501: b"Not Implemented", 502: b"Bad Gateway",
     503: b"Service Unavailable", 504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
 }  # fmt: skip
+_ANSWER = (
+    b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\n"
+    b"x-sizewise-error: %s\r\n%scontent-length: %d\r\n\r\n"
+)
 _HELD_BYTES = 64 * 1024
 _LENGTH_LINE = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,15})\r\n")
 _HEADS = 1024
+_DONE = Upload.DONE
 _HEAD_REMEMBERED_BYTES = 4096
 
 
 class Heads:
     """Parses heads, and remembers those seen: a client's requests differ in little but their Content-Length.
 
-    The key is every byte of the head but the digits of its length, so an equal key is an equally good head; only
+    The key is every byte of the head but the digits of its length, so an equal key is an equally good head;
+    only
     accepted heads are kept.
     """
 
@@ -157,12 +165,13 @@ class ClientConnection(asyncio.Protocol):
     # -- called by the exchange ----------------------------------------------------------------------------
 
     def keeps_alive(self, exchange: Exchange) -> bool:
-        return exchange.head.keep_alive and exchange.upload is Upload.DONE and not self.worker.stopping
+        return exchange.head.keep_alive and exchange.upload is _DONE and not self.worker.stopping
 
     def exchange_done(self, close: bool) -> None:
         exchange, self.exchange = self.exchange, None
-        assert exchange is not None
-        if close or not self.keeps_alive(exchange):
+        reply = exchange.reply if exchange is not None else None
+        bare = reply is not None and reply.passing is Passing.BARE
+        if close or bare or exchange is None or not self.keeps_alive(exchange):
             self.transport.close()
             return
         self.idle_since = self.worker.clock
@@ -178,10 +187,9 @@ class ClientConnection(asyncio.Protocol):
     def answer(self, status: int, api: str, code: str, message: str, *, close: bool) -> None:
         """An answer of our own, in the API's shape."""
         body = error_body(api, status, code, message)
-        head = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\nx-sizewise-error: %s\r\n%scontent-length: %d\r\n\r\n"
         ending = b"connection: close\r\n" if close else b""
         reason = _REASONS.get(status, b"Error")
-        self.transport.write(head % (status, reason, code.encode(), ending, len(body)) + body)
+        self.transport.write(_ANSWER % (status, reason, code.encode(), ending, len(body)) + body)
         if close:
             self.transport.close()
 

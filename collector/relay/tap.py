@@ -20,8 +20,7 @@ class WholeTap:
     """A reply in one piece: kept until its end, then read."""
 
     __slots__ = ("_endpoint", "_limit", "_pieces", "_size", "_status")
-    terminal = has_content = False
-    content_events = content_chars = 0
+    terminal = has_content = mid_event = False
 
     def __init__(self, endpoint: Endpoint, status: int, limit: int) -> None:
         self._endpoint, self._status, self._limit = endpoint, status, limit
@@ -34,6 +33,13 @@ class WholeTap:
             self._pieces.append(piece)
         else:
             self._pieces.clear()
+
+    def hide(self, piece: bytes) -> bytes:
+        self.feed(piece)
+        return piece
+
+    def flush(self) -> bytes:
+        return b""
 
     def finish(self) -> Reading:
         if self._size > self._limit:
@@ -51,6 +57,8 @@ class EncodedTap:
         self._inner, self._decoder, self._left = inner, decoder, limit
         self._problem = "" if decoder else f"the reply is encoded as {encoding.decode('latin-1')[:40]}"
 
+    mid_event = True  # in a compressed stream there is no place for an event of our own
+
     @property
     def terminal(self) -> bool:
         return self._inner.terminal
@@ -59,20 +67,12 @@ class EncodedTap:
     def has_content(self) -> bool:
         return self._inner.has_content
 
-    @property
-    def content_events(self) -> int:
-        return self._inner.content_events
-
-    @property
-    def content_chars(self) -> int:
-        return self._inner.content_chars
-
     def feed(self, piece: bytes) -> None:
         if self._decoder is None or self._problem:
             return
         try:
             plain = self._decoder.decompress(piece)
-        except Exception as error:  # noqa: BLE001 - each decoder has an error class of its own
+        except Exception as error:
             self._problem = f"the reply's encoding can't be read: {str(error)[:60]}"
             return
         self._left -= len(plain)
@@ -80,6 +80,13 @@ class EncodedTap:
             self._problem = "the reply is too large when decoded and was not read"
         elif plain:
             self._inner.feed(plain)
+
+    def hide(self, piece: bytes) -> bytes:
+        self.feed(piece)
+        return piece
+
+    def flush(self) -> bytes:
+        return b""
 
     def finish(self) -> Reading:
         reading = self._inner.finish()
@@ -89,15 +96,17 @@ class EncodedTap:
 
 
 class Tap(Protocol):
+    """Either a reader of streams or one of the taps here; only the former can hide."""
+
     @property
     def terminal(self) -> bool: ...
     @property
     def has_content(self) -> bool: ...
     @property
-    def content_events(self) -> int: ...
-    @property
-    def content_chars(self) -> int: ...
+    def mid_event(self) -> bool: ...
     def feed(self, chunk: bytes, /) -> None: ...
+    def hide(self, chunk: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
     def finish(self) -> Reading: ...
 
 

@@ -2,7 +2,8 @@
 
 Invariants
 - It takes connections as soon as it runs: nothing it waits for is behind the relay.
-- Told to stop, it takes no new connection and no new request, lets the replies under way end (up to the grace),
+- Told to stop, it takes no new connection and no new request, lets the replies under way end (up to the
+  grace),
   and closes its journal last.
 """
 
@@ -48,7 +49,7 @@ class Worker:
         self.counters.interrupted = len(written)
         self.router = Router(plan)
         self.heads = Heads()
-        self.refuses_option: set[str] = set()  # upstreams that refused stream_options
+        self.refuses_option: set[tuple[str, str]] = set()  # upstream and model that refused stream_options
         self.clients: set[ClientConnection] = set()
         self.clock = time.monotonic()  # coarse: as of the last sweep
         self.stopping = False

@@ -1,0 +1,76 @@
+"""The course of a call: what requests with the same head and model have in common, worked out once.
+
+Where they go, the request's first lines as the upstream gets them, and the part of the Call that is the
+same for
+all of them, already in the journal's form. A request with a head and a model that were seen costs one look-
+up.
+"""
+
+from collector.call import Call
+from collector.journal.record import About, encode_about
+from collector.plan import Plan
+from collector.relay.open_calls import make_label
+from collector.relay.request_head import CREDENTIALS, RequestHead
+from collector.relay.routes import Target
+from collector.relay.upstream import Pool
+
+
+class Course:
+    __slots__ = ("about", "label", "lines", "lines_hiding", "pool", "target")
+
+    def __init__(
+        self, head: RequestHead, model: str, target: Target, pool: Pool, plan: Plan, key: str
+    ) -> None:
+        """`key` is the keyed hash of the idempotency key."""
+        self.target, self.pool = target, pool
+        self.lines = _make_lines(head, target, hides=False)
+        self.lines_hiding = _make_lines(head, target, hides=True)
+        call = describe(head, model, target, plan, key)
+        self.about: About = encode_about(call)
+        self.label = make_label(
+            call.upstream, call.api, call.operation, call.team, call.project, call.route, call.environment,
+            call.key_id, call.model,
+        )  # fmt: skip
+
+
+def describe(head: RequestHead, model: str, target: Target | None, plan: Plan, key: str) -> Call:
+    """The part of a Call that its head, model and target give."""
+    upstream = target.upstream if target else None
+    endpoint = head.endpoint
+    return Call(
+        call_id=b"",
+        started_at_ns=0,
+        upstream=upstream.name if upstream else "",
+        api=endpoint.api if endpoint else "",
+        provider=upstream.provider if upstream else "",
+        operation=endpoint.operation if endpoint else "",
+        zone=upstream.zone if upstream else "",
+        path=head.path.decode("latin-1")[:200],
+        tenant=plan.tenant,
+        team=head.team or (target.team if target else ""),
+        project=head.project or (target.project if target else ""),
+        route=target.route if target else "",
+        environment=head.environment or (target.environment if target else "") or plan.environment,
+        unit=head.unit,
+        trace_id=head.trace_id,
+        parent_span_id=head.parent_span_id,
+        idempotency_key=key,
+        client=head.client,
+        model=model[:200],
+    )
+
+
+def _make_lines(head: RequestHead, target: Target, *, hides: bool) -> bytes:
+    """Request line, Host and headers as the upstream gets them, without the body's framing."""
+    upstream = target.upstream
+    injected = {name.lower().encode(): value.encode() for name, value in upstream.headers.items()}
+    replaced = set(injected)
+    if CREDENTIALS & replaced:
+        replaced |= CREDENTIALS
+    if hides:
+        replaced.add(b"accept-encoding")
+        injected[b"accept-encoding"] = b"identity"
+    lines = [line for name, line in head.header_lines if name not in replaced]
+    lines += [b"%s: %s\r\n" % pair for pair in injected.items()]
+    first = b"%s %s%s HTTP/1.1\r\nhost: %s\r\n"
+    return first % (head.method, target.path, head.query, upstream.host_header.encode()) + b"".join(lines)

@@ -1,0 +1,166 @@
+"""A reply on its way to the client, without IO: the body's bytes enter, what the client gets leaves.
+
+Invariants
+- The client gets the body, byte for byte, but for a usage event that we asked for and hide.
+- `ending` is true before the bytes that end the reply are handed back, so that the call can be recorded
+  first.
+- Nothing that came after the reply's end is passed on, and its connection serves no other.
+"""
+
+import enum
+
+from collector.apis.endpoints import Endpoint
+from collector.apis.replies import stream_error_event
+from collector.relay.chunked import BadChunk, ChunkedBody
+from collector.relay.reply_head import BadReply, Framing, ReplyHead
+from collector.relay.tap import Tap, make_tap
+
+_GAPS = 8192  # at most so many gaps between content events are kept
+
+
+class Passing(enum.IntEnum):
+    """How the body goes to the client."""
+
+    UNTOUCHED = 0  # in the upstream's own framing
+    CHUNKS = 1  # in chunks of our own: an event is hidden, or the upstream ends by closing
+    BARE = 2  # without framing, ended by closing: an HTTP/1.0 client
+
+
+class Reply:
+    __slots__ = (
+        "_chunked",
+        "_left",
+        "content_at",
+        "done",
+        "endpoint",
+        "first_content_at",
+        "gaps",
+        "head",
+        "hides",
+        "passing",
+        "tap",
+    )
+
+    def __init__(
+        self, head: ReplyHead, endpoint: Endpoint | None, *, hides: bool, http11: bool, limit: int
+    ) -> None:
+        self.head, self.endpoint = head, endpoint
+        self.done = False
+        self.tap: Tap | None = make_tap(endpoint, head, limit) if endpoint is not None else None
+        self.hides = hides and head.event_stream and not head.content_encoding
+        self.first_content_at = self.content_at = 0.0
+        self.gaps: list[float] = []
+        framing = head.framing
+        self._chunked = ChunkedBody() if framing is Framing.CHUNKED else None
+        self._left = head.content_length or 0
+        if framing is Framing.NONE or (framing is Framing.LENGTH and not self.hides):
+            self.passing = Passing.UNTOUCHED
+        elif not http11:
+            self.passing = Passing.BARE
+        else:
+            asis = framing is Framing.CHUNKED and not self.hides
+            self.passing = Passing.UNTOUCHED if asis else Passing.CHUNKS
+
+    @property
+    def ending(self) -> bool:
+        """What was last taken ends the reply, or holds the event that ends it."""
+        return self.done or (self.tap is not None and self.tap.terminal)
+
+    def head_bytes(self, *, http11: bool, keep_alive: bool) -> bytes:
+        head = self.head
+        untouched = self.passing is Passing.UNTOUCHED
+        if self.passing is Passing.CHUNKS or (untouched and self._chunked is not None):
+            framing = b"transfer-encoding: chunked\r\n"
+        elif untouched and head.content_length is not None:
+            framing = b"content-length: %d\r\n" % head.content_length
+        else:
+            framing = b""
+        if not keep_alive or self.passing is Passing.BARE:
+            return head.kept_lines() + framing + b"connection: close\r\n\r\n"
+        return head.kept_lines() + framing + (b"\r\n" if http11 else b"connection: keep-alive\r\n\r\n")
+
+    def take(self, data: bytes, now: float) -> bytes:
+        """The body's next bytes; returns what the client gets of them. Raises BadReply."""
+        framing = self.head.framing
+        if framing is Framing.CHUNKED:
+            return self._take_chunks(data, now)
+        if framing is Framing.LENGTH:
+            self._left -= len(data)
+            if self._left <= 0:
+                self.done = True
+                if self._left < 0:
+                    data = data[: self._left]
+                    self.head.keep_alive = False
+        elif framing is Framing.NONE:
+            self.done = True
+            if data:
+                self.head.keep_alive = False
+            return b""
+        return self._pass([data] if data else [], data, now)
+
+    def _take_chunks(self, data: bytes, now: float) -> bytes:
+        chunked = self._chunked
+        assert chunked is not None
+        pieces: list[bytes] = []
+        try:
+            used = chunked.feed(data, pieces)
+        except BadChunk as error:
+            raise BadReply(str(error)) from error
+        self.done = chunked.done
+        if used != len(data):
+            data = data[:used]
+            self.head.keep_alive = False
+        return self._pass(pieces, data, now)
+
+    def _pass(self, pieces: list[bytes], data: bytes, now: float) -> bytes:
+        tap = self.tap
+        if tap is not None and pieces:
+            if self.hides:
+                pieces = [tap.hide(piece) for piece in pieces]
+            else:
+                for piece in pieces:
+                    tap.feed(piece)
+            if tap.has_content:
+                self._note_content(now)
+        if self.passing is Passing.UNTOUCHED:
+            return data
+        if self.hides and self.done and tap is not None:
+            pieces.append(tap.flush())
+        return self._frame(b"".join(pieces))
+
+    def _note_content(self, now: float) -> None:
+        if not self.first_content_at:
+            self.first_content_at = now
+        elif len(self.gaps) < _GAPS:
+            self.gaps.append(now - self.content_at)
+        self.content_at = now
+
+    def _frame(self, out: bytes) -> bytes:
+        if self.passing is Passing.BARE:
+            return out
+        framed = b"%x\r\n%s\r\n" % (len(out), out) if out else b""
+        return framed + b"0\r\n\r\n" if self.done else framed
+
+    def end(self) -> bytes:
+        """The upstream closed, which ends a body of no stated length; returns what the client still gets."""
+        self.done = True
+        return self._pass([], b"", 0.0)
+
+    def is_reusable(self) -> bool:
+        """May the upstream's connection serve another request."""
+        return self.done and self.head.keep_alive
+
+    def error_event(self, code: str, message: str) -> bytes:
+        """An event that says why a stream breaks off, where one can be put in; else b""."""
+        tap, endpoint = self.tap, self.endpoint
+        if tap is None or endpoint is None or not self.head.event_stream or self.head.content_encoding:
+            return b""
+        if tap.terminal or (tap.mid_event and not self.hides) or not self._at_boundary():
+            return b""
+        event = stream_error_event(endpoint.api, 502, code, message, endpoint.operation)
+        return event if self.passing is Passing.BARE else b"%x\r\n%s\r\n" % (len(event), event)
+
+    def _at_boundary(self) -> bool:
+        if self.passing is not Passing.UNTOUCHED:
+            return True
+        return self._chunked is not None and self._chunked.at_boundary()
