@@ -171,12 +171,26 @@ async def _show(supervisor: "Supervisor", model: str) -> None:
 
 
 def _log_to_stderr() -> None:
-    short = sys.stderr.isatty()
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING,
-        format="%(asctime)s %(message)s" if short else "%(asctime)s %(levelname)s %(name)s %(message)s",
-        datefmt="%H:%M:%S" if short else None,
-    )
+    """Short lines for a person who watches; else JSON lines, as the other processes write them."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    if not sys.stderr.isatty():
+        handler.setFormatter(JsonLines())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     for name in ("sizewise", "collector"):
         logging.getLogger(name).setLevel(logging.INFO)
+
+
+class JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        import json
+        from datetime import UTC, datetime
+
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            "at": at,
+            "level": record.levelname.lower(),
+            "process": "supervisor",
+            "text": record.getMessage(),
+        }
+        return json.dumps(line, ensure_ascii=False)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,13 +62,22 @@ def with_hash_secret(config: Config) -> Config:
     path = config.state_dir / "hash_secret"
     try:
         if not path.exists():
-            write_private(path, secrets.token_hex(HEX_SECRET_BYTES) + "\n")
+            _publish_once(path, secrets.token_hex(HEX_SECRET_BYTES) + "\n")
         text = path.read_text().strip()
     except OSError as problem:
         raise ConfigError(f"{path}: no place for the secret that keys are hashed with: {problem}") from None
     if not text:
         raise ConfigError(f"{path} is empty. Restore it, or delete it to start with new key hashes.")
     return config.model_copy(update={"hash_secret": SecretStr(text)})
+
+
+def _publish_once(path: Path, text: str) -> None:
+    """Of two that start at the same moment one wins, and both go on with its secret."""
+    mine = path.with_name(f"{path.name}.{os.getpid()}")
+    write_private(mine, text)
+    with suppress(FileExistsError):
+        path.hardlink_to(mine)
+    mine.unlink()
 
 
 def make_plan(config: Config) -> Plan:

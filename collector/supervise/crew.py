@@ -58,6 +58,10 @@ class Crew:
         self._changed()
 
     def retire(self, child: Child, grace_s: float) -> None:
+        if child.pid is None:
+            child.retiring = True
+            self.children.remove(child)
+            return
         task = asyncio.get_running_loop().create_task(child.stop(grace_s, self._hurry))
         self._background.add(task)
         task.add_done_callback(self._background.discard)

@@ -35,7 +35,7 @@ class Supervised:
     def write_config(self, text: str = "", workers: int = 1, environment: str = "one") -> None:
         self.config_file.write_text(
             f"state_dir: {self.state_dir}\nenvironment: {environment}\n"
-            f"relay: {{listen: '127.0.0.1:0', workers: {workers}, limits: {{shutdown_grace_s: 5}}}}\n"
+            f"relay: {{listen: '127.0.0.1:0', workers: {workers}, limits: {{shutdown_grace_s: 600}}}}\n"
             f"web: {{listen: '127.0.0.1:0'}}\nupstreams: {{a: {{url: http://a, key: '${{MY_KEY}}'}}}}\n{text}"
         )
 
@@ -281,3 +281,18 @@ def test_nothing_is_asked_where_nothing_runs(supervised: Supervised) -> None:
     supervised.stop()
     with pytest.raises(SizewiseError, match="Nothing runs for"):
         reload_running(supervised.state_dir, 1.0)
+
+
+def test_asked_to_stop_twice_it_waits_for_nobody(supervised: Supervised) -> None:
+    supervised.events_file.with_suffix(".stubborn").touch()
+    popen = supervised.start()
+    until(supervised.is_up)
+    popen.send_signal(signal.SIGINT)
+    until(lambda: supervised.status.state == "stopping")
+    assert popen.poll() is None
+    popen.send_signal(signal.SIGINT)
+    popen.communicate(timeout=GIVE_UP_S)
+    assert popen.returncode == 0
+    assert supervised.of("relay")[0].last_exit == "killed by SIGKILL"
+    ended = [event.split()[0] for event in supervised.events if event.endswith("ended")]
+    assert ended == ["record", "web", "postgres"]

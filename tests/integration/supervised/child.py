@@ -41,7 +41,8 @@ def main() -> None:
     def read_again(number: int, frame: object) -> None:
         tell(f"read {read_plan(given.plan).environment}")
 
-    signal.signal(signal.SIGTERM, stop)
+    stubborn = given.kind == "relay" and given.events.with_suffix(".stubborn").exists()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if stubborn else stop)
     signal.signal(signal.SIGHUP, read_again)
     if given.plan:
         tell(f"started {read_plan(given.plan).environment}")
