@@ -28,6 +28,7 @@ from collector.store.embedded.places import (
     make_home,
     make_private_folder,
     make_socket_folder,
+    open_in,
 )
 from collector.store.embedded.processes import Postmaster, clean_environment, clear_leftovers, leftover_pids
 
@@ -102,7 +103,7 @@ def start_postgres(
     Under root, where `data_dir` is closed to the account Postgres runs as, it lies below `system_dir`.
     """
     home = find_home(data_dir, system_dir)
-    make_home(home, system_dir)
+    make_home(home)
     lock = Lock(home)
     try:
         binaries = make_runnable(_fitting_binaries(home), home.account, system_dir)
@@ -190,7 +191,7 @@ def _launch(home: Home, binaries: Binaries, sockets: Path, settings: dict[str, s
     command += [word for name, value in ours.items() for word in ("-c", f"{name}={value}")]
     give_up_at = time.monotonic() + SHARED_MEMORY_PATIENCE_S
     while True:
-        with _open_log(home.log) as output:
+        with _open_log(home) as output:
             begin = output.tell()
             postmaster = Postmaster(command, home.account, output)
         if _await_ready(home, postmaster):
@@ -219,10 +220,10 @@ def _await_ready(home: Home, postmaster: Postmaster) -> bool:
     return False
 
 
-def _open_log(path: Path) -> BinaryIO:
-    if path.exists() and path.stat().st_size > LOG_BYTES:
-        path.replace(path.with_suffix(".log.1"))
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab")
+def _open_log(home: Home) -> BinaryIO:
+    if home.log.exists() and home.log.stat().st_size > LOG_BYTES:
+        home.log.replace(home.log.with_suffix(".log.1"))
+    return os.fdopen(open_in(home, home.log, os.O_WRONLY | os.O_APPEND), "ab")
 
 
 def _read_log(path: Path, begin: int) -> str:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from collector.errors import StoreError
 from collector.store.embedded.accounts import Account, may_run
+from collector.store.embedded.places import make_open_folder
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ def make_runnable(binaries: Binaries, account: Account, system_dir: Path) -> Bin
     install = binaries.folder.parent
     if not copied.exists():
         log.info("a folder above %s is closed to %s: copying it to %s", install, account.name, copied)
+        make_open_folder(system_dir)
         _copy_install(install, copied)
     return binaries._replace(folder=copied / WHEEL / install.name / "bin")
 

@@ -61,10 +61,9 @@ def find_home(data_dir: Path, system_dir: Path = SYSTEM_DIR) -> Home:
     return Home(data_dir, account)
 
 
-def make_home(home: Home, system_dir: Path = SYSTEM_DIR) -> None:
+def make_home(home: Home) -> None:
     try:
         if home.account.is_other:
-            make_open_folder(system_dir)
             make_open_folder(home.root)
         else:
             home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -126,6 +125,7 @@ def _fits(folder: Path) -> bool:
 
 def _short_folder(home: Home, system_dir: Path) -> Path:
     if home.account.is_other:
+        make_open_folder(system_dir)
         return system_dir / f"socket-{digest(home.root)}"
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
     short = runtime / home.tag
@@ -134,11 +134,21 @@ def _short_folder(home: Home, system_dir: Path) -> Path:
     return Path("/tmp") / f"{home.tag}-{home.account.uid}"  # noqa: S108 - checked to be ours, 0700
 
 
+def open_in(home: Home, path: Path, flags: int) -> int:
+    """A file of the home's owner, 0600. Root may run a user's home: it follows no link and leaves the file
+    to that user, who could not start again otherwise."""
+    file = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    if os.geteuid() == 0:
+        owner = home.root.stat()
+        os.fchown(file, owner.st_uid, owner.st_gid)
+    return file
+
+
 class Lock:
     def __init__(self, home: Home) -> None:
         self._path = home.root / "lock"
         try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._file = open_in(home, self._path, os.O_RDWR)
         except OSError as error:
             raise StoreError(f"can't open {self._path}: {error.strerror}; run as its owner") from error
         try:

@@ -251,7 +251,7 @@ def test_a_cluster_that_will_not_start_tells_what_the_log_says(data_dir):
 )
 def test_any_folder_name_will_do(open_dir, name):
     data_dir = open_dir / name
-    server = start_postgres(data_dir)
+    server = start_postgres(data_dir, system_dir=open_dir / "system")
     assert ask(server.url, "SELECT current_user, current_database()") == ("sizewise", "sizewise")
     assert running_url(data_dir) == server.url
     server.stop()

