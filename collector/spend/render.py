@@ -15,6 +15,8 @@ from typing import Any
 from collector.spend.actual import COUNTS, SpendRow
 from collector.spend.report import Report
 
+# Prices are in dollars and no exchange rate is known, so nothing else can be said.
+CURRENCY = "USD"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 TABLE_COLUMNS = (
     ("calls", "calls"),
@@ -58,7 +60,7 @@ def report_values(report: Report) -> dict[str, Any]:
         "start": f"{report.period.start:%Y-%m-%dT%H:%M:%SZ}",
         "end": f"{report.period.end:%Y-%m-%dT%H:%M:%SZ}",
         "timezone": report.zone,
-        "currency": report.currency,
+        "currency": CURRENCY,
         "by": list(report.dimensions),
         "rows": [row_values(row, report.dimensions) for row in report.rows],
         "total": row_values(report.total, ()),
@@ -75,7 +77,7 @@ def row_values(row: SpendRow, dimensions: Sequence[str], counts: Sequence[str] =
 
 
 def render_table(report: Report) -> str:
-    head = [*report.dimensions, *(title for _, title in TABLE_COLUMNS), f"cost {report.currency}"]
+    head = [*report.dimensions, *(title for _, title in TABLE_COLUMNS), f"cost {CURRENCY}"]
     places = places_for(report.total.cost_usd)
     body = [table_cells(row, places) for row in report.rows]
     if not report.dimensions:

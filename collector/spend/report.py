@@ -18,7 +18,6 @@ from collector.spend.period import Period
 class Report:
     period: Period
     zone: str
-    currency: str
     dimensions: tuple[str, ...]
     rows: list[SpendRow]
     total: SpendRow
@@ -32,7 +31,6 @@ def report(
     period: Period,
     dimensions: Sequence[str] = ("team", "model"),
     zone: str | None = None,
-    currency: str = "USD",
 ) -> Report:
     names = check_dimensions(dimensions)
     zone = zone or reporting_zone(connection)
@@ -40,7 +38,7 @@ def report(
     rows = ask(dimensions=names)
     by_model = rows if names == ("provider", "model") else ask(dimensions=("provider", "model"))
     whole = total(rows, len(names))
-    return Report(period, zone, currency, names, rows if names else [], whole, gaps(by_model))
+    return Report(period, zone, names, rows if names else [], whole, gaps(by_model))
 
 
 def gaps(by_model: Iterable[SpendRow]) -> list[SpendRow]:

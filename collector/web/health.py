@@ -7,9 +7,11 @@ with a reason for each part; 503 when one doesn't. Both are for machines, and fo
 import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from alembic.script import ScriptDirectory
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from psycopg import Connection
@@ -18,6 +20,7 @@ from psycopg.rows import dict_row
 from collector.errors import SizewiseError
 from collector.journal import JournalReader, Position, list_journals
 from collector.spend.scope import scoped
+from collector.store.schema import alembic_config
 from collector.store.sql import query
 from collector.web.answers import instant
 from collector.web.database import DatabaseDown
@@ -75,6 +78,7 @@ def readiness(state: State) -> list[Check]:
         with state.database.snapshot() as connection:
             journals = journal_states(connection, folder)
             connection.execute(scoped("ledger_state"), {"tenant": state.tenant}).fetchone()
+            revision = connection.execute(query("schema_revision")).fetchone()
     except DatabaseDown as down:
         unknown = "not known while the database can't be read"
         return [
@@ -82,7 +86,24 @@ def readiness(state: State) -> list[Check]:
             journal_check(folder),
             Check("record", False, unknown),
         ]
-    return [Check("database", True), journal_check(folder), record_check(journals, state.clock())]
+    schema = schema_check(revision[0] if revision else "none")
+    return [Check("database", True), schema, journal_check(folder), record_check(journals, state.clock())]
+
+
+@cache
+def newest_revision() -> str | None:
+    return ScriptDirectory.from_config(alembic_config()).get_current_head()
+
+
+def schema_check(revision: str) -> Check:
+    newest = newest_revision()
+    if revision == newest:
+        return Check("schema", True)
+    return Check(
+        "schema",
+        False,
+        f"the database stands at migration {revision}, this version at {newest}: run `sizewise migrate`",
+    )
 
 
 def journal_check(folder: Path) -> Check:

@@ -7,7 +7,9 @@ Invariants
   ledger, so that a restart doesn't move a count from one series to another.
 - A scrape works without the database, too: then sizewise_database_up is 0 and the counters are absent.
 
-The relay's own counters will be one more entry of `collectors` in `make_registry`.
+What record counts since it started it shows itself (record.listen). Here are the ledger's sums, under names
+of their own, so that adding up both can't count a call twice. The relay's counters will be one more entry
+of `collectors` in `make_registry`.
 """
 
 import threading
@@ -38,26 +40,29 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 # Names of OpenTelemetry's GenAI conventions, in the form that Prometheus gives them.
 WHOSE = ("gen_ai_provider_name", "gen_ai_response_model", "team")
 COUNTERS = {
-    "calls": ("sizewise_calls", "Calls in the ledger"),
-    "errors": ("sizewise_failed_calls", "Calls that failed"),
+    "calls": ("sizewise_ledger_calls", "Calls in the ledger"),
+    "errors": ("sizewise_ledger_failed_calls", "Calls that failed"),
     "interrupted": (
-        "sizewise_interrupted_calls",
+        "sizewise_ledger_interrupted_calls",
         "Calls cut by a stop of the relay; their end is not known",
     ),
     "unpriced": (
-        "sizewise_unpriced_calls",
+        "sizewise_ledger_unpriced_calls",
         "Calls for which no price is known; they are in no cost",
     ),
-    "unknown_usage": ("sizewise_unknown_usage_calls", "Calls whose reply told no usage; they are in no cost"),
-    "cost_usd": ("sizewise_cost_usd", "What calls cost in US dollars, where it is known"),
+    "unknown_usage": (
+        "sizewise_ledger_unknown_usage_calls",
+        "Calls whose reply told no usage; they are in no cost",
+    ),
+    "cost_usd": ("sizewise_ledger_cost_usd", "What calls cost in US dollars, where it is known"),
 }
 TOKEN_TYPES = {  # input includes the cached ones, as the conventions have it
     "input": "input_tokens",
     "output": "output_tokens",
 }
 CACHE_COUNTERS = {
-    "cache_read_tokens": ("sizewise_cache_read_tokens", "Input tokens that were read from a cache"),
-    "cache_write_tokens": ("sizewise_cache_write_tokens", "Input tokens that were written to a cache"),
+    "cache_read_tokens": ("sizewise_ledger_cache_read_tokens", "Input tokens that were read from a cache"),
+    "cache_write_tokens": ("sizewise_ledger_cache_write_tokens", "Input tokens that were written to a cache"),
 }
 Rows = Sequence[dict[str, Any]]
 
@@ -116,7 +121,8 @@ class Ledger(Collector):
         yield from spend_metrics(bounded(rows, self.state.config))
         yield from journal_metrics(journals, self.state.clock())
         quarantined = CounterMetricFamily(
-            "sizewise_quarantined_frames", "Frames of a journal that could not become a row of the ledger"
+            "sizewise_ledger_quarantined_frames",
+            "Frames of a journal that could not become a row of the ledger",
         )
         quarantined.add_metric([], ledger["quarantined_frames"])
         yield quarantined

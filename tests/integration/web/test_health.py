@@ -50,6 +50,14 @@ def test_not_ready_without_a_journal(client: TestClient, tmp_path: Path) -> None
     assert "no folder" in found.json()["checks"]["journal"]["reason"]
 
 
+def test_not_ready_with_the_schema_of_another_version(client: TestClient, ledger: Ledger) -> None:
+    ledger.execute("UPDATE alembic_version SET version_num = '9999'")
+    ledger.commit()
+    found = client.get("/readyz")
+    assert found.status_code == 503
+    assert "sizewise migrate" in found.json()["checks"]["schema"]["reason"]
+
+
 def test_a_recorder_that_does_not_follow_is_seen(client: TestClient, ledger: Ledger, tmp_path: Path) -> None:
     source_id = write_calls(tmp_path / "journal" / "w0", 20)
     found = client.get("/readyz").json()["checks"]["record"]
@@ -89,10 +97,10 @@ def test_metrics_count_what_the_ledger_holds(client: TestClient, ledger: Ledger,
     ).fetchone()
     assert row
     tokens = metrics["gen_ai_client_token_usage"]
-    assert sum(metrics["sizewise_calls"].values()) == row[0]
+    assert sum(metrics["sizewise_ledger_calls"].values()) == row[0]
     assert sum(value for labels, value in tokens.items() if "input" in labels) == row[1]
-    assert sum(metrics["sizewise_unpriced_calls"].values()) == row[2]
-    assert abs(sum(metrics["sizewise_cost_usd"].values()) - float(row[3])) < 1e-6
+    assert sum(metrics["sizewise_ledger_unpriced_calls"].values()) == row[2]
+    assert abs(sum(metrics["sizewise_ledger_cost_usd"].values()) - float(row[3])) < 1e-6
     assert metrics["sizewise_journal_lag_bytes"][("w0",)] > 0
     assert metrics["sizewise_database_up"][()] == 1
 
@@ -100,7 +108,7 @@ def test_metrics_count_what_the_ledger_holds(client: TestClient, ledger: Ledger,
 def test_metrics_without_a_database_say_so(make_client: Callable[[str], TestClient]) -> None:
     metrics = scrape(make_client(GONE))
     assert metrics["sizewise_database_up"][()] == 0
-    assert "sizewise_calls" not in metrics
+    assert "sizewise_ledger_calls" not in metrics
 
 
 def test_made_up_names_get_no_series_of_their_own() -> None:

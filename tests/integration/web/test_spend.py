@@ -15,6 +15,7 @@ from collector.call import Outcome
 from collector.ledger.rollups import ERRORS
 from collector.spend.actual import (
     CALL_DIMENSIONS,
+    COUNTS,
     IS_ERROR,
     ROLLUP_DIMENSIONS,
     UnknownDimension,

@@ -24,7 +24,7 @@ OCTOBER = Period(datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo
 
 def make_report(rows: list[SpendRow], dimensions: tuple[str, ...] = ("team", "model")) -> Report:
     by_model = [SpendRow(("openai", row.names[-1]), unpriced=row.unpriced) for row in rows if row.names]
-    return Report(OCTOBER, "UTC", "USD", dimensions, rows, total(rows, len(dimensions)), gaps(by_model))
+    return Report(OCTOBER, "UTC", dimensions, rows, total(rows, len(dimensions)), gaps(by_model))
 
 
 ROWS = [
@@ -52,9 +52,7 @@ def test_a_table_lines_up_and_names_what_is_missing() -> None:
 
 
 def test_a_table_without_dimensions_is_the_total_alone() -> None:
-    text = render_table(
-        Report(OCTOBER, "UTC", "USD", (), [], SpendRow((), calls=1, cost_usd=Decimal(20)), [])
-    )
+    text = render_table(Report(OCTOBER, "UTC", (), [], SpendRow((), calls=1, cost_usd=Decimal(20)), []))
     assert text.splitlines()[-1].split() == ["TOTAL", "1", "0", "0", "0", "0", "20.00"]
 
 
