@@ -63,7 +63,6 @@ def report(
                     period=month_period(month or month_of(datetime.now(UTC), zone), zone),
                     dimensions=[name.strip() for name in by.split(",") if name.strip()],
                     zone=zone,
-                    currency=settings.reporting.currency,
                 )
         except psycopg.errors.UndefinedTable:
             raise StoreError(
