@@ -60,15 +60,11 @@ def web(config: ConfigFile = None) -> None:
 
 def reload(config: ConfigFile = None, json: AsJson = False) -> None:
     """Have the running Sizewise read its configuration again. Refused as a whole if anything is wrong."""
-    from collector.config import load_config
+    from collector.config import find_state_dir
     from collector.errors import SizewiseError
     from collector.supervise.reload import reload_running
 
-    try:
-        state_dir = load_config(config).config.state_dir
-    except SizewiseError as problem:  # what runs is to stay as it is, so nothing need be asked of it
-        raise SizewiseError(f"Not reloaded, everything stays as it was. {problem}") from None
-    result = reload_running(state_dir, RELOAD_WAIT_S)
+    result = reload_running(find_state_dir(config), RELOAD_WAIT_S)
     if json:
         echo_json(result)
     elif result.ok:

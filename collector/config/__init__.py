@@ -12,7 +12,7 @@ from collector.config.effective import (
     write_effective,
     write_private,
 )
-from collector.config.load import Loaded, load_config
+from collector.config.load import Loaded, find_state_dir, load_config
 from collector.config.model import Config, Hosting, Route, Upstream
 from collector.config.show import list_settings, render_settings
 from collector.config.sources import Origin
@@ -24,6 +24,7 @@ __all__ = [
     "Origin",
     "Route",
     "Upstream",
+    "find_state_dir",
     "list_settings",
     "load_config",
     "make_plan",

@@ -36,7 +36,6 @@ def variable_form(name: str) -> str:
 
 
 def _read_variable(variable: str, text: str, names: Mapping[str, str], source: Source) -> None:
-    source.consumed.add(variable)
     origin = Origin(variable=variable)
     canonical = variable
     for alias, whole in ALIASES.items():

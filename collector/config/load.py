@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.config.environment import read_environment, variable_form
-from collector.config.model import Config
+from collector.config.model import Config, with_default_paths
 from collector.config.refuse import check_across, render, validate
 from collector.config.sources import Key, Origin, Source, find_origin, read_yaml
 from collector.errors import ConfigError
@@ -30,7 +30,6 @@ class Loaded:
     file: Path | None
     origins: Mapping[Key, Origin]
     warnings: list[str] = field(default_factory=list)
-    consumed: frozenset[str] = frozenset()  # variables that child processes must not inherit
 
     def origin(self, key: Key) -> Origin:
         return find_origin(self.origins, key)
@@ -63,8 +62,16 @@ def load_config(
     problems += refused + check_across(raw, origins)
     if problems or config is None:
         raise ConfigError(render(problems))
-    consumed = frozenset(file.consumed | variables.consumed)
-    return Loaded(config, path, origins, file.warnings + variables.warnings, consumed)
+    return Loaded(config, path, origins, file.warnings + variables.warnings)
+
+
+def find_state_dir(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Path:
+    """Where what runs here keeps its state, even if the rest of the configuration is wrong."""
+    environ = os.environ if environ is None else environ
+    path = find_file(path, environ)
+    file = read_yaml(path, environ) if path else Source()
+    given = read_environment(environ).values.get("state_dir") or file.values.get("state_dir")
+    return Path(with_default_paths({"state_dir": given} if isinstance(given, str) else {})["state_dir"])
 
 
 def find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:

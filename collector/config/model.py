@@ -174,7 +174,7 @@ class Database(Section):
 
 class Reporting(Section):
     timezone: Annotated[str, AfterValidator(_check_timezone)] = "UTC"
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    currency: Literal["USD"] = "USD"  # what price lists are in; another one would need rates by date
 
 
 class Hosting(Section):

@@ -55,7 +55,6 @@ class Source:
     origins: dict[Key, Origin] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    consumed: set[str] = field(default_factory=set)  # variables whose values children must not inherit
 
 
 def dotted(key: Key) -> str:
@@ -160,7 +159,6 @@ class _YamlReader:
         return value
 
     def _variable(self, name: str, key: Key, node: yaml.Node) -> str:
-        self.source.consumed.add(name)
         if name not in self.environ:
             self._refuse(key, f"${{{name}}}", f"the variable {name} is not set", node.start_mark)
         return self.environ.get(name, "")

@@ -1,20 +1,27 @@
 """What of the configuration reaches whom, and what a reload may change. Pure."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pydantic import SecretStr
 
 from collector.config import Config
 from collector.errors import SizewiseError
 
+# What a child process may inherit. All else stays here: nobody knows which variables hold secrets, and
+# what a process was started with can be read as long as it lives.
+INHERITED = {
+    *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV"),
+    *("LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_ARENA_MAX", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("PGPASSFILE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGCHANNELBINDING", "PGCONNECT_TIMEOUT"),
+}
+INHERITED_PREFIXES = ("LC_", "PYTHON", "PGSSL")
 
-def child_environment(consumed: frozenset[str]) -> dict[str, str]:
-    """Without what the configuration was read from: children get that through 0600 files."""
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
-        for name, value in os.environ.items()
-        if name not in consumed and not name.startswith("SIZEWISE_")
+        for name, value in environ.items()
+        if name in INHERITED or name.startswith(INHERITED_PREFIXES)
     }
 
 

@@ -88,7 +88,7 @@ class Supervisor:
         except BaseException:
             self.release()
             raise
-        self.crew = Crew(commands, child_environment(self._loaded.consumed), self._changed)
+        self.crew = Crew(commands, child_environment(os.environ), self._changed)
         self._reload = ReloadStatus()
         self._state = "starting"
         self._since_s = time.time()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.config import Loaded, load_config
+from collector.config import Loaded, find_state_dir, load_config
 from collector.errors import ConfigError
 
 
@@ -129,7 +129,6 @@ def test_a_secret_comes_from_a_variable_of_any_name(tmp_path: Path) -> None:
     text = "upstreams: {a: {url: http://a, headers: {Authorization: 'Bearer ${MY_KEY}'}}}"
     loaded = load(tmp_path, text, MY_KEY="sk-1")
     assert loaded.config.upstreams["a"].headers["Authorization"].get_secret_value() == "Bearer sk-1"
-    assert "MY_KEY" in loaded.consumed
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +240,14 @@ SECRETS = [
 @pytest.mark.parametrize(("text", "variables"), SECRETS)
 def test_an_error_never_shows_a_secret(tmp_path: Path, text: str, variables: dict[str, str]) -> None:
     assert "s3cr" not in "".join(refused(tmp_path, text, **variables))
+
+
+def test_the_state_dir_is_found_in_a_wrong_configuration(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("state_dir: here\nupstreams: {a: {key: '${GONE}'}}")
+    assert find_state_dir(tmp_path / "c.yaml", {}) == tmp_path / "here"
+    assert find_state_dir(tmp_path / "c.yaml", {"SIZEWISE_STATE_DIR": "/there"}) == Path("/there")
+    (tmp_path / "c.yaml").write_text("state_dir: [1]\nx: [")
+    assert find_state_dir(tmp_path / "c.yaml", {}) == load_config(environ={}).config.state_dir
 
 
 def test_default_state_dir_of_an_ordinary_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
