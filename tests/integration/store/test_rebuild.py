@@ -1,9 +1,12 @@
 """Another reporting zone: the rollups become what the recorder would have made in that zone."""
 
 import random
+import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -14,41 +17,59 @@ import pytest
 
 from collector.errors import StoreError
 from collector.ledger.rollups import add_up
-from collector.ledger.spans import Row
 from collector.store.partitions import drop_partitions, ensure_partitions
 from collector.store.rebuild import rebuild_rollups
+from collector.store.sql import query
 from collector.store.tables import rollup_hours
 
 SOURCE = UUID(int=7)
-TEXTS = {name: "" for name, kind in Row.__annotations__.items() if kind is str}
-NUMBERS = {name: 0 for name, kind in Row.__annotations__.items() if kind is int}
-NOTHING = dict.fromkeys(Row._fields) | TEXTS | NUMBERS
 FIRST, LAST = date(2026, 4, 3), date(2026, 4, 6)  # in Lord Howe the clock goes back on the 4th, 15:00 UTC
 HOUR_COLUMNS = ", ".join(column.name for column in rollup_hours.columns if column.name != "source_id")
 LATENCY_COLUMNS = "bucket, tenant_id, upstream, model, measure, bin, calls"
 
 
 def some_rows(count=600):
+    """With what `add_up` reads of a row."""
     chance = random.Random(5)
     begin = int(datetime(2026, 4, 3, tzinfo=UTC).timestamp()) * 1_000_000
     rows = []
     for number in range(count):
-        cost = chance.choice([None, "0.000000000001", "1.25", "0"])
-        rows.append(Row(**NOTHING | {
-            "source_id": SOURCE.bytes, "started_at_us": begin + chance.randrange(4 * 86_400_000_000),
-            "call_id": number.to_bytes(16, "big"), "tenant_id": "default",
-            "team": chance.choice(["a", "b", ""]),
-            "provider": "openai", "upstream": "openai", "model": "gpt", "stream": False, "cost_usd": cost,
-            "served_model": chance.choice(["", "gpt-2026"]),
-            "outcome": chance.choice(["ok", "ok", "error", "client_left", "upstream_cut", "interrupted",
-                                      "refused", "upstream_unreachable"]),
-            "price_state": chance.choice(["priced", "unpriced", "unknown_usage"]),
-            "input_tokens": chance.choice([None, 0, 5, 10**12]), "output_tokens": chance.choice([None, 3]),
-            "cache_read_tokens": chance.choice([None, 2]), "reasoning_tokens": chance.choice([None, 1]),
-            "duration_us": chance.choice([0, 1, 2, 1 << chance.randrange(32), chance.randrange(10**9)]),
-            "first_content_us": chance.choice([None, 1 << chance.randrange(32)]),
-            "relay_us": chance.choice([None, 0, chance.randrange(10**5)]),
-        }))  # fmt: skip
+        cost = chance.choice([None, Decimal("0.000000000001"), Decimal("1.25"), Decimal(0)])
+        rows.append(
+            SimpleNamespace(
+                source_id=SOURCE.bytes,
+                started_at_us=begin + chance.randrange(4 * 86_400_000_000),
+                call_id=number.to_bytes(16, "big"),
+                tenant_id="default",
+                team=chance.choice(["a", "b", ""]),
+                provider="openai",
+                upstream="openai",
+                model="gpt",
+                cost_usd=cost,
+                served_model=chance.choice(["", "gpt-2026"]),
+                outcome=chance.choice(
+                    [
+                        "ok",
+                        "ok",
+                        "error",
+                        "client_left",
+                        "upstream_cut",
+                        "interrupted",
+                        "refused",
+                        "upstream_unreachable",
+                    ]
+                ),
+                price_state=chance.choice(["priced", "unpriced", "unknown_usage"]),
+                input_tokens=chance.choice([None, 0, 5, 10**12]),
+                output_tokens=chance.choice([None, 3]),
+                cache_read_tokens=chance.choice([None, 2]),
+                cache_write_tokens=None,
+                reasoning_tokens=chance.choice([None, 1]),
+                duration_us=chance.choice([0, 1, 2, 1 << chance.randrange(32), chance.randrange(10**9)]),
+                first_content_us=chance.choice([None, 1 << chance.randrange(32)]),
+                relay_us=chance.choice([None, 0, chance.randrange(10**5)]),
+            )
+        )
     return rows
 
 
@@ -64,7 +85,7 @@ def insert_calls(connection, rows):
                 (SOURCE, datetime.fromtimestamp(0, UTC) + timedelta(microseconds=row.started_at_us),
                  UUID(bytes=row.call_id), row.tenant_id, row.team, row.provider, row.upstream, row.model,
                  row.served_model, row.outcome, row.price_state, row.input_tokens, row.output_tokens,
-                 row.cache_read_tokens, row.reasoning_tokens, row.cost_usd and Decimal(row.cost_usd),
+                 row.cache_read_tokens, row.reasoning_tokens, row.cost_usd,
                  row.duration_us / 1000, thousandth(row.first_content_us), thousandth(row.relay_us))
                 for row in rows
             ],
@@ -120,7 +141,7 @@ def filled(database):
     rows = some_rows()
     ensure_partitions(database, FIRST, LAST)
     insert_calls(database, rows)
-    insert_rollups(database, add_up(rows, ZoneInfo("UTC")))
+    insert_rollups(database, add_up(rows).align(ZoneInfo("UTC")))
     return rows
 
 
@@ -129,7 +150,7 @@ def filled(database):
 )
 def test_the_rollups_are_what_the_recorder_would_have_made(database, filled, zone):
     rebuild_rollups(database, zone)
-    assert stored(database) == content(add_up(filled, ZoneInfo(zone)))
+    assert stored(database) == content(add_up(filled).align(ZoneInfo(zone)))
     assert database.execute("SELECT value FROM settings").fetchall() == [(zone,)]
 
 
@@ -172,9 +193,38 @@ def test_an_empty_ledger_changes_its_zone(database):
     assert database.execute("SELECT value FROM settings").fetchall() == [("Asia/Kolkata",)]
 
 
-def test_a_recorder_waits_and_then_sees_the_new_zone(database, database_url, filled):
-    with psycopg.connect(database_url, autocommit=True) as recorder, database.transaction():
-        rebuild_rollups(database, "Asia/Kolkata")
-        recorder.execute("SET lock_timeout = '50ms'")
-        with pytest.raises(psycopg.errors.LockNotAvailable):
-            recorder.execute("UPDATE cursors SET segment = 1")
+@pytest.mark.parametrize("prepare", [False, True])
+def test_a_recorder_waits_and_then_sees_the_new_zone(database, database_url, prepare):
+    """Its statement that moves the cursor also reads the zone: after the wait, not before."""
+    move = {
+        "source_id": SOURCE,
+        "old_segment": 0,
+        "old_byte_offset": 0,
+        "segment": 0,
+        "byte_offset": 0,
+        "calls": 0,
+    }
+    seen = []
+    with psycopg.connect(database_url, autocommit=True) as recorder:
+        recorder.execute(query("ledger_open_cursor"), move)
+
+        def record():
+            seen.append(recorder.execute(query("ledger_move_cursor"), move, prepare=prepare).fetchone())
+
+        record()
+        thread = threading.Thread(target=record)
+        with database.transaction():
+            rebuild_rollups(database, "Asia/Kolkata")
+            thread.start()
+            blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'cursors'::regclass"
+            until(lambda: database.execute(blocked).fetchone() == (1,))
+            assert len(seen) == 1
+        thread.join()
+    assert seen == [("UTC",), ("Asia/Kolkata",)]
+
+
+def until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
