@@ -5,6 +5,7 @@ Money is not in it: the price is found by `record`, so that the relay needs no p
 """
 
 import os
+import random
 import time
 import uuid
 from typing import Literal
@@ -113,12 +114,16 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     engine_us: int | None = None
 
 
+# Ids need to be unique, not secret, and must cost no system call each; a forked child gets a seed of its own.
+_random = random.Random(os.urandom(32))  # noqa: S311
+os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
+
+
 def new_call_id(now_ns: int) -> bytes:
     """A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random; sorts by time, needs no coordination."""
-    random = int.from_bytes(os.urandom(10), "big")
-    high = (now_ns // 1_000_000 & 0xFFFF_FFFF_FFFF) << 80
-    value = high | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | (random & 0x3FFF_FFFF_FFFF_FFFF)
-    return value.to_bytes(16, "big")
+    noise = _random.getrandbits(74)
+    high = (now_ns // 1_000_000 & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | 0b10 << 62
+    return (high | (noise >> 62) << 64 | noise & 0x3FFF_FFFF_FFFF_FFFF).to_bytes(16, "big")
 
 
 def call_uuid(call_id: bytes) -> uuid.UUID:

@@ -60,7 +60,7 @@ def settle(exchange: "Exchange", outcome: Outcome | None, error_type: str, statu
     now = perf_counter()
     reply, head = exchange.reply, exchange.head
     started = exchange.started
-    reading = reply.tap.finish() if reply is not None and reply.tap is not None else _NOTHING
+    reading = reply.read() if reply is not None else _NOTHING
     first_byte_at = exchange.first_byte_at
     varying = Varying(
         exchange.call_id,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _REPLY_HEAD_BYTES = 256 * 1024
 _REFUSAL_BYTES = 64 * 1024  # a 400 or 422 up to this size is searched for stream_options
 _NO_FACTS = RequestFacts()
+_LENGTH = Framing.LENGTH
 
 
 class Upload(enum.IntEnum):
@@ -261,21 +262,22 @@ class Exchange:
         self._begin_reply(head, raw, rest, data, now)
 
     def _begin_reply(self, head: ReplyHead, raw: bytes, rest: bytes, data: bytes, now: float) -> None:
-        client_head = self.head
-        self.reply = reply = Reply(
-            head,
-            client_head.endpoint,
-            hides=self.hides,
-            http11=client_head.http11,
-            limit=self.worker.plan.limits.read_reply_bytes,
-        )
-        if self.hides and head.status in (400, 422):
+        """`data` is `raw`, its head, and `rest`, what came of its body."""
+        client_head, hides = self.head, self.hides
+        self.reply = reply = Reply(head, client_head.endpoint, hides, client_head.http11)
+        if hides and head.status in (400, 422):
             self._refusal = b""
         else:
             self._request = self._original = b""
         keeps = self.client.keeps_alive(self)
-        asis = keeps and client_head.http11 and not head.has_dropped and not reply.hides
-        out = reply.take(rest, now) if rest or head.framing in (Framing.NONE, Framing.LENGTH) else b""
+        asis = keeps and client_head.http11 and not head.has_dropped and not hides
+        if head.framing is _LENGTH and head.content_length == len(rest) and not hides:
+            reply.take_whole(rest)
+            out = rest
+        else:
+            reply.open_tap(self.worker.plan.limits.read_reply_bytes)
+            takes = rest or head.framing in (Framing.NONE, Framing.LENGTH)
+            out = reply.take(rest, now) if takes else b""
         if asis and out is rest:
             self._forward(reply, b"", data)  # the usual case: not a byte is moved
         else:
@@ -291,7 +293,7 @@ class Exchange:
         elif before:
             out = before + out
         self.reply_bytes += len(out)
-        if reply.ending and not self._recorded:
+        if not self._recorded and reply.ending:
             self.record(None)
         if out and not self.client_gone:
             self.client.transport.write(out)

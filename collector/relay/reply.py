@@ -9,7 +9,8 @@ Invariants
 
 import enum
 
-from collector.apis.endpoints import Endpoint
+from collector.apis.endpoints import Endpoint, read_whole
+from collector.apis.reading import Reading
 from collector.apis.replies import stream_error_event
 from collector.relay.chunked import BadChunk, ChunkedBody
 from collector.relay.reply_head import BadReply, Framing, ReplyHead
@@ -26,10 +27,16 @@ class Passing(enum.IntEnum):
     BARE = 2  # without framing, ended by closing: an HTTP/1.0 client
 
 
+_UNTOUCHED = Passing.UNTOUCHED
+_CHUNKED = Framing.CHUNKED
+_LENGTH = Framing.LENGTH
+
+
 class Reply:
     __slots__ = (
         "_chunked",
         "_left",
+        "_reading",
         "content_at",
         "done",
         "endpoint",
@@ -41,25 +48,45 @@ class Reply:
         "tap",
     )
 
-    def __init__(
-        self, head: ReplyHead, endpoint: Endpoint | None, *, hides: bool, http11: bool, limit: int
-    ) -> None:
+    def __init__(self, head: ReplyHead, endpoint: Endpoint | None, hides: bool, http11: bool) -> None:
         self.head, self.endpoint = head, endpoint
         self.done = False
-        self.tap: Tap | None = make_tap(endpoint, head, limit) if endpoint is not None else None
+        self.tap: Tap | None = None
         self.hides = hides and head.event_stream and not head.content_encoding
         self.first_content_at = self.content_at = 0.0
         self.gaps: list[float] = []
+        self._reading: Reading | None = None
         framing = head.framing
-        self._chunked = ChunkedBody() if framing is Framing.CHUNKED else None
+        self._chunked = ChunkedBody() if framing is _CHUNKED else None
         self._left = head.content_length or 0
-        if framing is Framing.NONE or (framing is Framing.LENGTH and not self.hides):
-            self.passing = Passing.UNTOUCHED
+        if framing is Framing.NONE or (framing is _LENGTH and not self.hides):
+            self.passing = _UNTOUCHED
         elif not http11:
             self.passing = Passing.BARE
         else:
-            asis = framing is Framing.CHUNKED and not self.hides
-            self.passing = Passing.UNTOUCHED if asis else Passing.CHUNKS
+            self.passing = _UNTOUCHED if framing is _CHUNKED and not self.hides else Passing.CHUNKS
+
+    def open_tap(self, limit: int) -> None:
+        """Before the body is taken in pieces: its usage is read from up to `limit` bytes."""
+        if self.endpoint is not None:
+            self.tap = make_tap(self.endpoint, self.head, limit)
+
+    def take_whole(self, body: bytes) -> None:
+        """The body came in one piece with its head, and goes on as it is."""
+        self.done = True
+        if self.endpoint is not None:
+            if self.head.content_encoding or self.head.event_stream:
+                self.open_tap(len(body) * 1000)
+                assert self.tap is not None
+                self.tap.feed(body)
+            else:
+                self._reading = read_whole(self.endpoint, body, self.head.status)
+
+    def read(self) -> Reading:
+        """What the reply said of its usage."""
+        if self.tap is not None:
+            return self.tap.finish()
+        return self._reading or Reading()
 
     @property
     def ending(self) -> bool:
@@ -82,9 +109,9 @@ class Reply:
     def take(self, data: bytes, now: float) -> bytes:
         """The body's next bytes; returns what the client gets of them. Raises BadReply."""
         framing = self.head.framing
-        if framing is Framing.CHUNKED:
+        if framing is _CHUNKED:
             return self._take_chunks(data, now)
-        if framing is Framing.LENGTH:
+        if framing is _LENGTH:
             self._left -= len(data)
             if self._left <= 0:
                 self.done = True
@@ -122,7 +149,7 @@ class Reply:
                     tap.feed(piece)
             if tap.has_content:
                 self._note_content(now)
-        if self.passing is Passing.UNTOUCHED:
+        if self.passing is _UNTOUCHED:
             return data
         if self.hides and self.done and tap is not None:
             pieces.append(tap.flush())
