@@ -52,7 +52,7 @@ def test_it_refuses_to_listen_to_the_network(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "collector.web", "--config-file", str(config)]
     found = subprocess.run(command, capture_output=True, timeout=30, check=False)
     assert found.returncode == 1
-    assert "there is no sign-in yet" in json.loads(found.stderr)["event"]
+    assert "there is no sign-in yet" in json.loads(found.stderr)["text"]
 
 
 def test_it_dies_with_its_parent(tmp_path: Path) -> None:
