@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UPSTREAM ?=
-BENCH ?= $(sort $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
+BENCH ?=
 TESTS ?= tests
 
 .PHONY: help run test check bench test-vllm clean
@@ -37,7 +37,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-dev
-	@for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name; done
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 test-vllm: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m vllm tests/vllm

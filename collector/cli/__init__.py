@@ -53,3 +53,6 @@ def main() -> None:
     except SizewiseError as problem:
         typer.echo(f"sizewise: {problem}", err=True)
         sys.exit(1)
+    except OSError as problem:  # a full disk, a folder without rights: its text names the file
+        typer.echo(f"sizewise: {problem}", err=True)
+        sys.exit(1)

@@ -42,6 +42,7 @@ KINDS = frozenset({"relay", "record", "web"})
 NEED_DATABASE = frozenset({"record", "web"})
 DRAIN_S = 30.0  # for record to bring the journal's rest into the database
 WEB_STOP_S = 10.0
+RETRY_S = 1.0
 DEFAULT_COMMANDS: Mapping[str, tuple[str, ...]] = {
     "relay": (sys.executable, "-m", "collector.relay"),
     "record": (sys.executable, "-m", "collector.ledger"),
@@ -138,6 +139,7 @@ class Supervisor:
             if self._simulator_port:
                 self.crew.add("simulator", ("--port", str(self._simulator_port), "--quiet"))
             if self.kinds & NEED_DATABASE:
+                (self.run_dir / "config.json").unlink(missing_ok=True)  # a former run's
                 self._database = DatabaseKeeper(self.config, self._owns_database, self._changed, self._store)
                 tasks.append(asyncio.create_task(self._database.keep()))
                 tasks.append(asyncio.create_task(self._start_readers()))
@@ -174,22 +176,24 @@ class Supervisor:
         database = self._database
         assert database is not None
         await database.tried.wait()
-        self._publish_config(database.url)
-        if "web" in self.kinds and database.url:
-            self._add_web()
-        if not database.ready.is_set():
-            self._is_up()
         while True:
-            await database.ready.wait()
-            if database.url != self.config.database_url:
-                self._publish_config(database.url)
-                self.crew.restart("record", "web")
-            if "record" in self.kinds and not self.crew.of("record"):
-                self._add_record()
-            if "web" in self.kinds and not self.crew.of("web"):
-                self._add_web()
+            try:
+                self._bring_readers(database)
+            except OSError as problem:  # no room for the file they read, say
+                log.warning("record and web can't be started: %s; trying again", problem)
+                await asyncio.sleep(RETRY_S)
+                continue
             self._is_up()
-            await database.down.wait()
+            await (database.down if database.ready.is_set() else database.ready).wait()
+
+    def _bring_readers(self, database: DatabaseKeeper) -> None:
+        if database.url != self.config.database_url or not (self.run_dir / "config.json").exists():
+            self._publish_config(database.url)
+            self.crew.restart("record", "web")
+        if "web" in self.kinds and database.url and not self.crew.of("web"):
+            self._add_web()
+        if "record" in self.kinds and database.ready.is_set() and not self.crew.of("record"):
+            self._add_record()
 
     def _is_up(self) -> None:
         if self._state == "starting":
@@ -240,8 +244,9 @@ class Supervisor:
     # -- configuration
 
     def _publish_config(self, database_url: str) -> None:
-        self.config = with_database_url(self.config, database_url)
-        write_effective(self.config, self.run_dir / "config.json")
+        config = with_database_url(self.config, database_url)
+        write_effective(config, self.run_dir / "config.json")
+        self.config = config
 
     def _asked_to_reload(self) -> None:
         try:
