@@ -63,7 +63,6 @@ def main() -> int:
             server_header=False,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=5,
-            h11_max_incomplete_event_size=32 * 1024,
         )
         uvicorn.Server(settings).run(sockets=[listener])
     return 0
