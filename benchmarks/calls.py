@@ -41,7 +41,8 @@ def make_call(rng: random.Random, started_at_ns: int) -> Call:
     stream = operation != "embeddings" and rng.random() < 0.6
     first_us = int(rng.lognormvariate(12.2, 0.6))
     duration_us = first_us + int(rng.lognormvariate(14, 0.9))
-    team = rng.choices(TEAMS, [20, 20, 10, 5, 5, 2, 3])[0]
+    key = int(rng.triangular(0, 60, 0))  # which binds team, project and environment
+    team = TEAMS[key % len(TEAMS)]
     whole = Call(
         call_id=call_id(rng, started_at_ns),
         started_at_ns=started_at_ns,
@@ -51,10 +52,10 @@ def make_call(rng: random.Random, started_at_ns: int) -> Call:
         operation=operation,
         path="/v1/chat/completions",
         team=team,
-        project=f"{team}-{rng.randrange(4)}" if team else "",
+        project=f"{team}-{key % 4}" if team else "",
         route=f"{model.split('-')[0]}-*",
-        environment=rng.choice(["prod", "prod", "staging"]),
-        key_id=f"key_{rng.randrange(40):04d}",
+        environment=["prod", "prod", "staging"][key % 3],
+        key_id=f"key_{key:04d}",
         end_user=f"user-{rng.randrange(5000)}" if rng.random() < 0.5 else "",
         trace_id=rng.randbytes(16) if rng.random() < 0.3 else b"",
         request_id=rng.randbytes(12).hex(),

@@ -19,7 +19,7 @@ from collector.ledger.exporter import PostgresSpanExporter
 from collector.ledger.journals import Journals, lock_journals
 from collector.ledger.metrics import RecordMetrics
 from collector.ledger.prices import PriceList
-from collector.ledger.recorder import Recorder
+from collector.ledger.recorder import Recorder, calm_garbage_collection
 from collector.ledger.serving import serve
 
 log = logging.getLogger("collector.ledger")
@@ -70,6 +70,7 @@ def record(config: Config, stop: Event) -> None:
         retention_days=retention_days,
     )
     log.info("recording %s, metrics on %s", config.journal.dir, config.record.listen)
+    calm_garbage_collection()
     recorder.run(stop)
     if server is not None:
         server.shutdown()

@@ -16,7 +16,7 @@ from typing import Any
 
 from psycopg.adapt import PyFormat, Transformer
 
-from collector.ledger.spans import Row
+from collector.ledger.rows import Row
 
 COLUMNS = tuple(
     "started_at" if field == "started_at_us" else field[:-3] + "_ms" if field.endswith("_us") else field
@@ -32,6 +32,8 @@ EPOCH_US = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000  # Post
 MOST_KEPT = 20_000
 
 pack_length = struct.Struct(">i").pack
+LENGTHS = [pack_length(length) for length in range(256)]
+EMPTY = LENGTHS[0]
 pack_small = struct.Struct(">ih").pack
 pack_flag = struct.Struct(">i?").pack
 pack_big = struct.Struct(">iq").pack
@@ -39,9 +41,9 @@ pack_double = struct.Struct(">id").pack
 pack_key = struct.Struct(">hi16siqi16s").pack
 pack_sizes = struct.Struct(">iqiqiiid").pack
 
-WHOM = slice(Row._fields.index("tenant_id"), Row._fields.index("upstream"))
-WHAT = slice(Row._fields.index("upstream"), Row._fields.index("end_user"))
-PRICE_ID_AT = Row._fields.index("price_id") - Row._fields.index("upstream")
+WHOM = slice(Row._fields.index("tenant_id"), Row._fields.index("route"))
+WHAT = slice(Row._fields.index("route"), Row._fields.index("end_user"))
+PRICE_ID_AT = Row._fields.index("price_id") - WHAT.start
 OWN = slice(Row._fields.index("end_user"), Row._fields.index("request_bytes"))
 COUNTS = slice(Row._fields.index("input_tokens"), Row._fields.index("connect_us"))
 TIMES = slice(Row._fields.index("connect_us"), None)
@@ -79,10 +81,10 @@ class RowEncoder:
         except (struct.error, ValueError, TypeError, OverflowError) as problem:
             raise RefusedRow(f"the table can't hold it: {problem}") from None
 
-    def _encode_number(self, number: str | None) -> bytes:
+    def _encode_number(self, number: Decimal | None) -> bytes:
         if number is None:
             return NULL
-        data = self._dump_number(Decimal(number)) or b""
+        data = self._dump_number(number) or b""
         return pack_length(len(data)) + data
 
     def _keep(self, kept: dict[tuple[Any, ...], bytes], values: tuple[Any, ...]) -> bytes:
@@ -106,10 +108,11 @@ def encode_value(value: Any) -> bytes:
 
 def encode_own(value: str | bytes | None) -> bytes:
     """A text, an id of bytes, or nothing."""
-    if value is None:
-        return NULL
+    if not value:
+        return NULL if value is None else EMPTY
     if value.__class__ is str:
         if "\0" in value:
             value = value.replace("\0", "\ufffd")
         value = value.encode("utf-8", "replace")
-    return pack_length(len(value)) + value  # type: ignore[operator]
+    length = len(value)
+    return (LENGTHS[length] if length < 256 else pack_length(length)) + value  # type: ignore[operator]

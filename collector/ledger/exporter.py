@@ -12,7 +12,7 @@ Invariants
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -28,8 +28,8 @@ from collector.journal import BadFrameRecord, Position
 from collector.journal.record import frame as as_frame
 from collector.ledger.copying import COLUMNS, HEADER, TRAILER, RefusedRow, RowEncoder
 from collector.ledger.rates import PriceVersion
-from collector.ledger.rollups import LatencyBin, Rollups, Total, add_up
-from collector.ledger.spans import Row, read_span
+from collector.ledger.rollups import LatencyBin, Rollups, Sums, Total, add_up
+from collector.ledger.rows import Row, read_span
 from collector.store.partitions import ensure_partitions
 from collector.store.sql import query
 
@@ -58,9 +58,8 @@ class SpanBatch(msgspec.Struct):
     """What one read of a journal came to: spans, the frames they came from, and what could not become one."""
 
     source_id: uuid.UUID
-    spans: list[ReadableSpan]
-    frames: list[Frame]  # as many as spans
-    bad: list[BadFrameRecord]
+    spans: Iterable[tuple[ReadableSpan, Frame]]  # made as they are taken stay in the CPU cache
+    bad: list[BadFrameRecord]  # may grow while the spans are made
     start: Position | None  # None: the journal was never recorded
     end: Position
 
@@ -132,22 +131,22 @@ class PostgresSpanExporter(SpanExporter):
 
     def export_batch(self, batch: SpanBatch) -> Written:
         """The durable path."""
-        bad = list(batch.bad)
-        entries = self._encode(batch.spans, batch.frames, bad)
+        bad = batch.bad
+        entries, sums = self._encode(batch.spans, bad)
         self._ensure_days(entries)
         try:
-            added = self._commit(batch, entries, bad)
+            added = self._commit(batch, entries, bad, sums)
         except psycopg.errors.UniqueViolation:
             # An older state of the journal came back: what the ledger knows already is left out.
-            added = self._commit(batch, entries, bad, only_new=True)
+            added = self._commit(batch, entries, bad)
         except REFUSALS:
             self._days.clear()  # a partition may have been dropped behind our back: no fault of the row
             self._ensure_days(entries)
             refused = self._find_refused(entries)
-            bad += [record_of(entry.frame, reason) for entry, reason in refused]
+            bad.extend(record_of(entry.frame, reason) for entry, reason in refused)
             out = {id(entry) for entry, _ in refused}
             entries = [entry for entry in entries if id(entry) not in out]
-            added = self._commit(batch, entries, bad, only_new=True)
+            added = self._commit(batch, entries, bad)
         return Written(added.hours, added.latency, len(bad))
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -155,14 +154,14 @@ class PostgresSpanExporter(SpanExporter):
         nowhere = Position(0, 0)
         try:
             refused: list[BadFrameRecord] = []
-            entries = self._encode(spans, [(nowhere, b"")] * len(spans), refused)
+            entries, _ = self._encode(((span, (nowhere, b"")) for span in spans), refused)
             self._ensure_days(entries)
             with self.connection.transaction():
-                rows = self._insert(entries, only_new=True)
+                rows, zone = self._insert_new(entries), self._read_zone()
                 self._add_versions(rows)
                 for source_id in {row.source_id for row in rows}:
-                    own = [row for row in rows if row.source_id == source_id]
-                    self._roll_up(uuid.UUID(bytes=source_id), own, self._read_zone())
+                    own = add_up(row for row in rows if row.source_id == source_id)
+                    self._roll_up(uuid.UUID(bytes=source_id), own.align(zone))
         except (psycopg.Error, KeyError):
             self.disconnect()
             return SpanExportResult.FAILURE
@@ -172,21 +171,23 @@ class PostgresSpanExporter(SpanExporter):
         self.disconnect()
 
     def _encode(
-        self, spans: Sequence[ReadableSpan], frames: Sequence[Frame], bad: list[BadFrameRecord]
-    ) -> list[Entry]:
+        self, spans: Iterable[tuple[ReadableSpan, Frame]], bad: list[BadFrameRecord]
+    ) -> tuple[list[Entry], Sums]:
         now_us = self._clock_ns() // 1000
         first_us = (now_us // DAY_US - self._retention_days) * DAY_US
         last_us = now_us + AHEAD_DAYS * DAY_US
-        entries = []
-        for span, frame in zip(spans, frames, strict=True):
+        entries: list[Entry] = []
+        sums, encode = Sums(), self._encoder.encode
+        for span, frame in spans:
             try:
                 row = read_span(span)
                 if not first_us <= row.started_at_us < last_us:
                     raise RefusedRow(out_of_range(row.started_at_us, self._retention_days))
-                entries.append(Entry(row, self._encoder.encode(row), frame))
+                entries.append(Entry(row, encode(row), frame))
+                sums.add(row)
             except RefusedRow as refused:
                 bad.append(record_of(frame, str(refused)))
-        return entries
+        return entries, sums
 
     def _ensure_days(self, entries: Sequence[Entry]) -> None:
         """In its own transaction, before the one that writes: rows outside every partition fail a batch."""
@@ -201,9 +202,9 @@ class PostgresSpanExporter(SpanExporter):
         batch: SpanBatch,
         entries: Sequence[Entry],
         bad: Sequence[BadFrameRecord],
-        *,
-        only_new: bool = False,
+        sums: Sums | None = None,
     ) -> Rollups:
+        """All of it or nothing. Without `sums` any row may be there already: the new ones are added up."""
         old = batch.start or START
         with self.connection.transaction():
             values = {
@@ -217,33 +218,29 @@ class PostgresSpanExporter(SpanExporter):
             moved = self.connection.execute(query("ledger_move_cursor"), values).fetchone()
             if moved is None:
                 raise CursorMoved(f"{batch.source_id} is no longer at segment {old.segment}, {old.offset}")
-            rows = self._insert(entries, only_new=only_new)
+            rows = self._copy(COPY_CALLS, entries) if sums is not None else self._insert_new(entries)
             versions = self._add_versions(rows)
-            added = self._roll_up(batch.source_id, rows, ZoneInfo(moved[0] or "UTC"))
+            added = (sums or add_up(rows)).align(ZoneInfo(moved[0] or "UTC"))
+            self._roll_up(batch.source_id, added)
             self._quarantine(batch.source_id, bad)
         self._stored |= versions
         return added
 
-    def _insert(self, entries: Sequence[Entry], *, only_new: bool) -> list[Row]:
-        """Within a transaction; returns the rows that went in."""
-        if not entries:
-            return []
-        return self._insert_new(entries) if only_new else self._copy(COPY_CALLS, entries)
-
-    def _roll_up(self, source_id: uuid.UUID, rows: Sequence[Row], zone: ZoneInfo) -> Rollups:
-        added = add_up(rows, zone)
+    def _roll_up(self, source_id: uuid.UUID, added: Rollups) -> None:
         for name, records in (("hours", added.hours), ("days", added.days), ("latency", added.latency)):
             if records:
                 values = {"source_id": source_id, "records": encode_records(records)}
                 self.connection.execute(query(f"ledger_add_{name}"), values)
-        return added
 
     def _copy(self, statement: sql.Composed, entries: Sequence[Entry]) -> list[Row]:
+        if not entries:
+            return []
         with self.connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(HEADER + b"".join([entry.encoded for entry in entries]) + TRAILER)
         return [entry.row for entry in entries]
 
     def _insert_new(self, entries: Sequence[Entry]) -> list[Row]:
+        """Returns those that the ledger did not have."""
         self.connection.execute("CREATE TEMP TABLE arriving (LIKE calls INCLUDING DEFAULTS) ON COMMIT DROP")
         self._copy(COPY_ARRIVING, entries)
         new = {found.bytes for (found,) in self.connection.execute(INSERT_NEW)}

@@ -76,7 +76,7 @@ USAGE = {
 }
 
 CACHE_CREATION = "gen_ai.usage.cache_creation.input_tokens"  # what cache_write was called before
-CONVERSATIONAL = "gen_ai.operation.name"
+OPERATION = "gen_ai.operation.name"
 FINISH_REASONS = "gen_ai.response.finish_reasons"
 FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"  # seconds
 ERROR_TYPE = "error.type"

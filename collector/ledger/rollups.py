@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from collector.ledger.spans import Row
+from collector.ledger.rows import Row
 from collector.store.buckets import day_bucket, hour_bucket
 
 BINS_AN_OCTAVE = 8
@@ -58,7 +58,7 @@ class Total(msgspec.Struct):
         self.cache_write_tokens += row.cache_write_tokens or 0
         self.reasoning_tokens += row.reasoning_tokens or 0
         if row.cost_usd:
-            self.cost_usd += Decimal(row.cost_usd)
+            self.cost_usd += row.cost_usd
 
     def merge(self, other: "Total") -> None:
         for field in SUMMED:
@@ -86,28 +86,42 @@ class Rollups(msgspec.Struct):
     latency: list[LatencyBin]
 
 
-def add_up(rows: Iterable[Row], zone: ZoneInfo) -> Rollups:
-    hours: dict[Key, Total] = {}
-    times: dict[Key, Times] = {}
-    for row in rows:
+class Sums:
+    """Adds rows up by the quarter of an hour, whichever zone will hold when they are written."""
+
+    def __init__(self) -> None:
+        self._totals: dict[Key, Total] = {}
+        self._times: dict[Key, Times] = {}
+
+    def add(self, row: Row) -> None:
         quarter, model = row.started_at_us // QUARTER_US, row.served_model or row.model
         key: Key = (quarter, row.tenant_id, row.team, row.provider, model)
-        total = hours.get(key)
+        total = self._totals.get(key)
         if total is None:
-            total = hours[key] = Total(start_of(quarter), *key[1:])
+            total = self._totals[key] = Total(start_of(quarter), *key[1:])
         total.add(row)
         key = (quarter, row.tenant_id, row.upstream, model)
-        measured = times.get(key)
-        if measured is None:
-            measured = times[key] = ([], [], [])
-        measured[0].append(row.duration_us)
+        times = self._times.get(key)
+        if times is None:
+            times = self._times[key] = ([], [], [])
+        times[0].append(row.duration_us)
         if row.first_content_us is not None:
-            measured[1].append(row.first_content_us)
+            times[1].append(row.first_content_us)
         if row.relay_us is not None:
-            measured[2].append(row.relay_us)
-    by_hour = merge(hours.values(), lambda at: hour_bucket(at, zone))
-    by_day = merge(by_hour, lambda at: day_bucket(at, zone))
-    return Rollups(by_hour, by_day, list(bin_times(times, zone)))
+            times[2].append(row.relay_us)
+
+    def align(self, zone: ZoneInfo) -> Rollups:
+        """To the hours and days of the reporting zone."""
+        by_hour = merge(self._totals.values(), lambda at: hour_bucket(at, zone))
+        by_day = merge(by_hour, lambda at: day_bucket(at, zone))
+        return Rollups(by_hour, by_day, list(bin_times(self._times, zone)))
+
+
+def add_up(rows: Iterable[Row]) -> Sums:
+    sums = Sums()
+    for row in rows:
+        sums.add(row)
+    return sums
 
 
 def start_of(quarter: int) -> datetime:

@@ -17,6 +17,7 @@ COLUMNS = (
     "calls, errors, interrupted, unpriced, unknown_usage, input_tokens, output_tokens, cache_read_tokens, "
     "cache_write_tokens, reasoning_tokens, cost_usd"
 )
+KEY = "bucket, tenant_id, team, provider, model"
 GROUPED = """
     SELECT date_trunc(%s, started_at, 'UTC'), tenant_id, team, provider,
         coalesce(nullif(served_model, ''), model), count(*), count(*) FILTER (
@@ -32,7 +33,7 @@ GROUPED = """
 def batch_of(calls, prices, start=None, end=None):
     spans = [call_span(call, prices.price(call), SOURCE.bytes) for call in calls]
     frames = [(Position(1, number), call.call_id) for number, call in enumerate(calls)]
-    return SpanBatch(SOURCE, spans, frames, [], start, end or Position(1, len(calls)))
+    return SpanBatch(SOURCE, zip(spans, frames, strict=True), [], start, end or Position(1, len(calls)))
 
 
 def open_journal(exporter):
@@ -45,7 +46,8 @@ def count_of(database, table="calls"):
 
 def assert_rollups_are_the_calls(database):
     for unit, table in (("hour", "rollup_hours"), ("day", "rollup_days")):
-        rollup = database.execute(f"SELECT bucket, tenant_id, team, provider, model, {COLUMNS} FROM {table}")
+        sums = ", ".join(f"sum({column})" for column in COLUMNS.split(", "))
+        rollup = database.execute(f"SELECT {KEY}, {sums} FROM {table} GROUP BY {KEY}")
         assert sorted(rollup.fetchall()) == sorted(database.execute(GROUPED, (unit,)).fetchall())
     binned = dict(database.execute("SELECT measure, sum(calls) FROM latency_hours GROUP BY 1").fetchall())
     counted = database.execute(
@@ -182,7 +184,7 @@ def test_an_old_state_of_the_journal_adds_only_what_is_new(exporter, prices, dat
 
 
 def test_the_plain_interface_may_be_handed_a_span_twice(exporter, prices, database, varied_calls):
-    spans = batch_of(varied_calls(25), prices).spans
+    spans = [span for span, _ in batch_of(varied_calls(25), prices).spans]
     assert exporter.export(spans) is SpanExportResult.SUCCESS
     assert exporter.export(spans) is SpanExportResult.SUCCESS
     assert count_of(database) == 25
