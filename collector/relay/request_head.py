@@ -31,9 +31,11 @@ CREDENTIALS = frozenset(b"authorization x-api-key api-key x-goog-api-key".split(
 
 _TARGET = re.compile(rb"/[!-\"$-~]*\Z")  # origin form: visible ASCII, no fragment
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%\-]*(:[0-9]*)?\Z|\[[0-9A-Fa-f:.]+\](:[0-9]*)?\Z")
-_DOTS = re.compile(rb"/(\.|%2e){1,2}(/|\Z)", re.IGNORECASE)
+# A part that a server may resolve, behind whatever a server may take for a slash.
+_DOTS = re.compile(rb"(?:/|%2f|\\|%5c)(?:\.|%2e){1,2}(?:/|%2f|\\|%5c|;|%3b|\Z)", re.IGNORECASE)
+_REQUEST_LINE = re.compile(rb"[A-Z-]+ [^ ]+ HTTP/[0-9]\.[0-9]\r\n")
 _LENGTH = re.compile(rb"[0-9]{1,15}\Z")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}")
 
 
 class HeadRefused(Exception):  # noqa: N818 - it says what happened
@@ -104,7 +106,7 @@ class _Collector:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
+        self.headers.append((name, value.strip(b" \t")))
 
 
 def parse_request_head(raw: bytes) -> RequestHead:
@@ -117,7 +119,10 @@ def parse_request_head(raw: bytes) -> RequestHead:
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
-        raise HeadRefused(400, "bad_request_head", f"The request's head can't be read: {error}") from error
+        raise HeadRefused(400, "bad_request_head", f"The request's head can't be read: {error}.") from error
+    if not _REQUEST_LINE.match(raw):  # llhttp also takes several spaces, RTSP and ICE
+        text = "The request line must be a method, a target and HTTP/1.1, with one space between them."
+        raise HeadRefused(400, "bad_request_line", text)
     head = RequestHead()
     version = parser.get_http_version()
     if version not in ("1.1", "1.0"):
@@ -143,7 +148,9 @@ def _check_bytes(raw: bytes) -> None:
 def _read_target(head: RequestHead, target: bytes) -> None:
     if head.method == b"CONNECT":
         raise HeadRefused(405, "method", "CONNECT is not served: Sizewise is no forward proxy.")
-    if not _TARGET.match(target) and not (head.method == b"OPTIONS" and target == b"*"):
+    if head.method == b"TRACE":  # its answer would show the client the upstream's key
+        raise HeadRefused(405, "method", "TRACE is not served.")
+    if not _TARGET.match(target):
         text = "The request's target must be a path that begins with /: no scheme and host, no #, no spaces."
         raise HeadRefused(400, "bad_target", text)
     head.path, mark, query = target.partition(b"?")
@@ -168,7 +175,7 @@ def _read_headers(head: RequestHead, headers: list[tuple[bytes, bytes]]) -> None
             head.content_length = int(value)
         elif name == b"transfer-encoding":
             encodings += 1
-            if value.strip().lower() != b"chunked":
+            if value.lower() != b"chunked":
                 text = "Only Transfer-Encoding: chunked is served."
                 raise HeadRefused(501, "transfer_encoding", text)
             head.chunked = True
@@ -180,7 +187,7 @@ def _read_headers(head: RequestHead, headers: list[tuple[bytes, bytes]]) -> None
             head.expects_continue = True
         elif name in _READ:
             _READ[name](head, value.decode("latin-1"))
-        if name not in HOP_BY_HOP and not name.startswith(b"x-sizewise-"):
+        if not _is_ours(name):
             head.header_lines.append((name, raw_name + b": " + value + b"\r\n"))
     _check_framing(head, hosts, lengths, encodings)
     head.keep_alive = b"close" not in named and (head.http11 or b"keep-alive" in named)
@@ -188,6 +195,15 @@ def _read_headers(head: RequestHead, headers: list[tuple[bytes, bytes]]) -> None
     dropped = {name for name in named if name and name not in END_TO_END}
     if len(dropped) > 1 or not dropped <= {b"keep-alive", b"close"}:
         head.header_lines = [line for line in head.header_lines if line[0] not in dropped]
+
+
+def _is_ours(name: bytes) -> bool:
+    """Not for the upstream. Where - and _ are one to it (CGI, WSGI), the name with _ would be the header too."""
+    if b"_" in name:
+        name = name.replace(b"_", b"-")
+        if name in CREDENTIALS:
+            return True
+    return name in HOP_BY_HOP or name.startswith(b"x-sizewise-")
 
 
 def _check_framing(head: RequestHead, hosts: int, lengths: int, encodings: int) -> None:
