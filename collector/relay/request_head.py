@@ -198,7 +198,7 @@ def _read_headers(head: RequestHead, headers: list[tuple[bytes, bytes]]) -> None
 
 
 def _is_ours(name: bytes) -> bool:
-    """Not for the upstream. Where - and _ are one to it (CGI, WSGI), the name with _ would be the header too."""
+    """Not for the upstream. Where - and _ are one to it (CGI, WSGI), the name with _ is that header too."""
     if b"_" in name:
         name = name.replace(b"_", b"-")
         if name in CREDENTIALS:
