@@ -50,6 +50,9 @@ def main() -> int:
     except SizewiseError as problem:
         log.error("%s", problem)
         return 1
+    except Exception:
+        log.exception("record broke off; what was not recorded stands in the journals")
+        return 1
     return 0
 
 

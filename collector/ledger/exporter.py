@@ -35,10 +35,21 @@ from collector.store.sql import query
 
 DAY_US = 86_400 * 1_000_000
 AHEAD_DAYS = 2  # how far a clock may be wrong before a call is not believed
-OPTIONS: dict[str, Any] = {"autocommit": True, "connect_timeout": 5, "application_name": "sizewise record"}
 
-# What says that a value is wrong, and not that the database is in trouble.
-REFUSALS = (psycopg.DataError, psycopg.errors.CheckViolation, psycopg.errors.ProgramLimitExceeded)
+# A database that no longer answers is given up, so that record can be stopped and can come back.
+OPTIONS: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": 5,
+    "application_name": "sizewise record",
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+STATEMENT_PATIENCE = "SET statement_timeout = '60s'"
+
+# What says that a row is wrong or there already, and not that the database is in trouble.
+REFUSALS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 
 Connection = psycopg.Connection[Any]
 Frame = tuple[Position, bytes]  # where it stands, and its payload
@@ -104,7 +115,9 @@ class PostgresSpanExporter(SpanExporter):
     @property
     def connection(self) -> Connection:
         if self._connection is None:
-            self._connection = psycopg.connect(self._url, **OPTIONS)
+            connection = psycopg.connect(self._url, **OPTIONS)
+            connection.execute(STATEMENT_PATIENCE)
+            self._connection = connection
         return self._connection
 
     def disconnect(self) -> None:
@@ -136,18 +149,18 @@ class PostgresSpanExporter(SpanExporter):
         self._ensure_days(entries)
         try:
             added = self._commit(batch, entries, bad, sums)
-        except psycopg.errors.UniqueViolation:
-            # An older state of the journal came back: what the ledger knows already is left out.
-            added = self._commit(batch, entries, bad)
         except REFUSALS:
-            self._days.clear()  # a partition may have been dropped behind our back: no fault of the row
-            self._ensure_days(entries)
-            refused = self._find_refused(entries)
-            bad.extend(record_of(entry.frame, reason) for entry, reason in refused)
-            out = {id(entry) for entry, _ in refused}
-            entries = [entry for entry in entries if id(entry) not in out]
-            added = self._commit(batch, entries, bad)
+            added = self._commit_with_care(batch, entries, bad)
         return Written(added.hours, added.latency, len(bad))
+
+    def _commit_with_care(self, batch: SpanBatch, entries: list[Entry], bad: list[BadFrameRecord]) -> Rollups:
+        """Something is there already (an older state of the journal came back), or can't be stored."""
+        self._days.clear()  # a partition may have been dropped behind our back: no fault of the row
+        self._ensure_days(entries)
+        refused = self._find_refused(entries)
+        bad.extend(record_of(entry.frame, reason) for entry, reason in refused)
+        out = {id(entry) for entry, _ in refused}
+        return self._commit(batch, [entry for entry in entries if id(entry) not in out], bad)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Without a cursor, so a span may come twice: only new ones are written and counted."""
@@ -162,7 +175,7 @@ class PostgresSpanExporter(SpanExporter):
                 for source_id in {row.source_id for row in rows}:
                     own = add_up(row for row in rows if row.source_id == source_id)
                     self._roll_up(uuid.UUID(bytes=source_id), own.align(zone))
-        except (psycopg.Error, KeyError):
+        except psycopg.Error:
             self.disconnect()
             return SpanExportResult.FAILURE
         return SpanExportResult.FAILURE if refused else SpanExportResult.SUCCESS
@@ -187,6 +200,8 @@ class PostgresSpanExporter(SpanExporter):
                 sums.add(row)
             except RefusedRow as refused:
                 bad.append(record_of(frame, str(refused)))
+            except Exception as problem:  # a fault of ours must not stop the calls behind it
+                bad.append(record_of(frame, f"can't be told as a row: {type(problem).__name__}: {problem}"))
         return entries, sums
 
     def _ensure_days(self, entries: Sequence[Entry]) -> None:
@@ -243,9 +258,12 @@ class PostgresSpanExporter(SpanExporter):
         """Returns those that the ledger did not have."""
         self.connection.execute("CREATE TEMP TABLE arriving (LIKE calls INCLUDING DEFAULTS) ON COMMIT DROP")
         self._copy(COPY_ARRIVING, entries)
-        new = {found.bytes for (found,) in self.connection.execute(INSERT_NEW)}
-        kept = {entry.row.call_id: entry.row for entry in entries if entry.row.call_id in new}
-        return list(kept.values())
+        new = self.connection.execute(INSERT_NEW).fetchall()
+        by_key = {
+            (uuid.UUID(bytes=row.source_id), row.started_at_us, uuid.UUID(bytes=row.call_id)): row
+            for row in (entry.row for entry in reversed(entries))  # of two alike, the first went in
+        }
+        return [by_key[key] for key in new]
 
     def _add_versions(self, rows: Sequence[Row]) -> set[str]:
         """Returns those that are stored once the transaction is committed."""

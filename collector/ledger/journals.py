@@ -51,7 +51,6 @@ class Journals:
     def drop(self, lane: Lane) -> None:
         """It was replaced or deleted; what stands there now is found as new."""
         self._lanes = {path: other for path, other in self._lanes.items() if other is not lane}
-        self._looked_at = float("-inf")
 
     def lag_bytes(self) -> int:
         """What waits. A journal whose position isn't known waits wholly."""

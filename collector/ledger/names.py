@@ -73,6 +73,7 @@ USAGE = {
     "tool_uses": "sizewise.usage.tool_uses",
     "images": "sizewise.usage.images",
     "audio_seconds": "sizewise.usage.audio_seconds",
+    "search_units": "sizewise.usage.search_units",
 }
 
 CACHE_CREATION = "gen_ai.usage.cache_creation.input_tokens"  # what cache_write was called before

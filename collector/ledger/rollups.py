@@ -19,6 +19,7 @@ from collector.ledger.rows import Row
 from collector.store.buckets import day_bucket, hour_bucket
 
 BINS_AN_OCTAVE = 8
+KEY_LENGTH = 160
 QUARTER_US = 15 * 60 * 1_000_000  # no zone's hour begins elsewhere than at a quarter
 
 # The upstream or Sizewise itself failed the call. A client that left is no error; interrupted counts alone.
@@ -98,7 +99,8 @@ class Sums:
         key: Key = (quarter, row.tenant_id, row.team, row.provider, model)
         total = self._totals.get(key)
         if total is None:
-            total = self._totals[key] = Total(start_of(quarter), *key[1:])
+            start: Key = (start_of(quarter), *map(key_text, key[1:]))
+            total = self._totals[key] = Total(*start)
         total.add(row)
         key = (quarter, row.tenant_id, row.upstream, model)
         times = self._times.get(key)
@@ -128,6 +130,11 @@ def start_of(quarter: int) -> datetime:
     return datetime.fromtimestamp(quarter * 900, UTC)
 
 
+def key_text(text: str) -> str:
+    """Four of them fit into an index whatever their letters; NUL is none of Postgres's letters."""
+    return text[:KEY_LENGTH].replace("\0", "\ufffd")
+
+
 def merge(totals: Iterable[Total], bucket_of: Callable[[datetime], datetime]) -> list[Total]:
     """Finer totals into those of coarser buckets, sorted by their key."""
     merged: dict[Key, Total] = {}
@@ -144,11 +151,12 @@ def bin_times(
     times: dict[Key, tuple[list[int], list[int], list[int]]], zone: ZoneInfo
 ) -> Iterable[LatencyBin]:
     counted: Counter[Key] = Counter()
-    for (quarter, *key), measured in times.items():
-        bucket = hour_bucket(start_of(quarter), zone)
+    for (quarter, *texts), measured in times.items():
+        bucket, key = hour_bucket(start_of(quarter), zone), map(key_text, texts)
+        start = (bucket, *key)
         for measure, values in zip(("duration", "first_content", "relay"), measured, strict=True):
             for number, calls in Counter(map(bin_of, values)).items():
-                counted[(bucket, *key, measure, number)] += calls
+                counted[(*start, measure, number)] += calls
     return (LatencyBin(*(*key, counted[key])) for key in sorted(counted))
 
 

@@ -162,6 +162,33 @@ def test_rows_that_only_postgres_refuses_are_found_by_halves(exporter, prices, d
     assert_rollups_are_the_calls(database)
 
 
+def test_old_rows_and_refused_rows_in_one_batch(exporter, prices, database, varied_calls):
+    database.execute("ALTER TABLE calls ADD CONSTRAINT odd CHECK (request_id <> 'odd')")
+    open_journal(exporter)
+    calls = varied_calls(30)
+    exporter.export_batch(batch_of(calls[:10], prices, None, Position(1, 10)))
+    calls[20] = msgspec.structs.replace(calls[20], request_id="odd")
+    again = [*calls, calls[25], msgspec.structs.replace(calls[26], team="another")]
+    written = exporter.export_batch(batch_of(again, prices, Position(1, 10), Position(1, 32)))
+    assert (written.calls, written.quarantined) == (19, 1)
+    assert count_of(database) == 29
+    assert_rollups_are_the_calls(database)
+
+
+def test_names_that_no_index_holds_are_cut_in_the_rollups_alone(exporter, prices, database, varied_calls):
+    open_journal(exporter)
+    calls = varied_calls(4)
+    long = "\U0001f600" * 9000
+    calls[1] = msgspec.structs.replace(calls[1], model=long, served_model="", team=long, upstream=long)
+    calls[2] = msgspec.structs.replace(calls[2], model="a\0b", served_model="", team="\0")
+    written = exporter.export_batch(batch_of(calls, prices))
+    assert (written.calls, written.quarantined) == (4, 0)
+    assert database.execute("SELECT max(length(model)) FROM calls").fetchone() == (9000,)
+    assert database.execute("SELECT max(length(model)) FROM rollup_days").fetchone() == (160,)
+    names = database.execute("SELECT model, team FROM rollup_hours WHERE model LIKE 'a%'").fetchall()
+    assert names == [("a\ufffdb", "\ufffd")]
+
+
 def test_a_partition_dropped_behind_our_back_is_made_again(exporter, prices, database, varied_calls):
     open_journal(exporter)
     calls = varied_calls(40, days=1)
