@@ -272,7 +272,7 @@ class Exchange:
         keeps = self.client.keeps_alive(self)
         asis = keeps and client_head.http11 and not head.has_dropped and not hides
         if head.framing is _LENGTH and head.content_length == len(rest) and not hides:
-            reply.take_whole(rest)
+            reply.take_whole(rest, self.worker.plan.limits.read_reply_bytes)
             out = rest
         else:
             reply.open_tap(self.worker.plan.limits.read_reply_bytes)

@@ -27,9 +27,9 @@ class Passing(enum.IntEnum):
     BARE = 2  # without framing, ended by closing: an HTTP/1.0 client
 
 
-_UNTOUCHED = Passing.UNTOUCHED
-_CHUNKED = Framing.CHUNKED
-_LENGTH = Framing.LENGTH
+# An enum's member costs a look-up through its class each time; these are asked for with every piece.
+_UNTOUCHED, _CHUNKS, _BARE = Passing.UNTOUCHED, Passing.CHUNKS, Passing.BARE
+_NONE, _LENGTH, _CHUNKED = Framing.NONE, Framing.LENGTH, Framing.CHUNKED
 
 
 class Reply:
@@ -59,24 +59,24 @@ class Reply:
         framing = head.framing
         self._chunked = ChunkedBody() if framing is _CHUNKED else None
         self._left = head.content_length or 0
-        if framing is Framing.NONE or (framing is _LENGTH and not self.hides):
+        if framing is _NONE or (framing is _LENGTH and not self.hides):
             self.passing = _UNTOUCHED
         elif not http11:
-            self.passing = Passing.BARE
+            self.passing = _BARE
         else:
-            self.passing = _UNTOUCHED if framing is _CHUNKED and not self.hides else Passing.CHUNKS
+            self.passing = _UNTOUCHED if framing is _CHUNKED and not self.hides else _CHUNKS
 
     def open_tap(self, limit: int) -> None:
         """Before the body is taken in pieces: its usage is read from up to `limit` bytes."""
         if self.endpoint is not None:
             self.tap = make_tap(self.endpoint, self.head, limit)
 
-    def take_whole(self, body: bytes) -> None:
+    def take_whole(self, body: bytes, limit: int) -> None:
         """The body came in one piece with its head, and goes on as it is."""
         self.done = True
         if self.endpoint is not None:
             if self.head.content_encoding or self.head.event_stream:
-                self.open_tap(len(body) * 1000)
+                self.open_tap(limit)
                 assert self.tap is not None
                 self.tap.feed(body)
             else:
@@ -95,14 +95,14 @@ class Reply:
 
     def head_bytes(self, *, http11: bool, keep_alive: bool) -> bytes:
         head = self.head
-        untouched = self.passing is Passing.UNTOUCHED
-        if self.passing is Passing.CHUNKS or (untouched and self._chunked is not None):
+        untouched = self.passing is _UNTOUCHED
+        if self.passing is _CHUNKS or (untouched and self._chunked is not None):
             framing = b"transfer-encoding: chunked\r\n"
         elif untouched and head.content_length is not None:
             framing = b"content-length: %d\r\n" % head.content_length
         else:
             framing = b""
-        if not keep_alive or self.passing is Passing.BARE:
+        if not keep_alive or self.passing is _BARE:
             return head.kept_lines() + framing + b"connection: close\r\n\r\n"
         return head.kept_lines() + framing + (b"\r\n" if http11 else b"connection: keep-alive\r\n\r\n")
 
@@ -118,7 +118,7 @@ class Reply:
                 if self._left < 0:
                     data = data[: self._left]
                     self.head.keep_alive = False
-        elif framing is Framing.NONE:
+        elif framing is _NONE:
             self.done = True
             if data:
                 self.head.keep_alive = False
@@ -128,6 +128,9 @@ class Reply:
     def _take_chunks(self, data: bytes, now: float) -> bytes:
         chunked = self._chunked
         assert chunked is not None
+        piece = chunked.take_one(data)
+        if piece is not None:
+            return self._pass([piece], data, now)
         pieces: list[bytes] = []
         try:
             used = chunked.feed(data, pieces)
@@ -148,22 +151,20 @@ class Reply:
                 for piece in pieces:
                     tap.feed(piece)
             if tap.has_content:
-                self._note_content(now)
+                if self.content_at:
+                    if len(self.gaps) < _GAPS:
+                        self.gaps.append(now - self.content_at)
+                else:
+                    self.first_content_at = now
+                self.content_at = now
         if self.passing is _UNTOUCHED:
             return data
         if self.hides and self.done and tap is not None:
             pieces.append(tap.flush())
         return self._frame(b"".join(pieces))
 
-    def _note_content(self, now: float) -> None:
-        if not self.first_content_at:
-            self.first_content_at = now
-        elif len(self.gaps) < _GAPS:
-            self.gaps.append(now - self.content_at)
-        self.content_at = now
-
     def _frame(self, out: bytes) -> bytes:
-        if self.passing is Passing.BARE:
+        if self.passing is _BARE:
             return out
         framed = b"%x\r\n%s\r\n" % (len(out), out) if out else b""
         return framed + b"0\r\n\r\n" if self.done else framed
@@ -185,9 +186,9 @@ class Reply:
         if tap.terminal or (tap.mid_event and not self.hides) or not self._at_boundary():
             return b""
         event = stream_error_event(endpoint.api, 502, code, message, endpoint.operation)
-        return event if self.passing is Passing.BARE else b"%x\r\n%s\r\n" % (len(event), event)
+        return event if self.passing is _BARE else b"%x\r\n%s\r\n" % (len(event), event)
 
     def _at_boundary(self) -> bool:
-        if self.passing is not Passing.UNTOUCHED:
+        if self.passing is not _UNTOUCHED:
             return True
         return self._chunked is not None and self._chunked.at_boundary()

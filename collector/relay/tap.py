@@ -13,7 +13,7 @@ from collector.relay.reply_head import ReplyHead
 
 
 class Decoder(Protocol):
-    def decompress(self, data: bytes, /) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
 class WholeTap:
@@ -71,7 +71,7 @@ class EncodedTap:
         if self._decoder is None or self._problem:
             return
         try:
-            plain = self._decoder.decompress(piece)
+            plain = self._decoder.decompress(piece, self._left + 1)
         except Exception as error:
             self._problem = f"the reply's encoding can't be read: {str(error)[:60]}"
             return
@@ -113,7 +113,7 @@ class Tap(Protocol):
 def make_tap(endpoint: Endpoint, head: ReplyHead, limit: int) -> Tap:
     tap: Tap = endpoint.reader() if head.event_stream else WholeTap(endpoint, head.status, limit)
     encoding = head.content_encoding
-    if encoding and encoding != b"identity":
+    if encoding:
         return EncodedTap(tap, find_decoder(encoding), encoding, limit)
     return tap
 
