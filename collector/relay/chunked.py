@@ -37,6 +37,19 @@ class ChunkedBody:
         """Between two chunks: a chunk of our own may be put in here."""
         return not (self._left or self._ending or self._held or self._trailers >= 0)
 
+    def take_one(self, data: bytes) -> bytes | None:
+        """What a streaming server usually sends: one whole chunk. Returns its data; None: use `feed`."""
+        if self._left or self._ending or self._held or self._trailers >= 0:
+            return None
+        match = _SIZE.match(data)
+        if match is None:
+            return None
+        start = match.end()
+        size = int(match[1], 16)
+        if not size or len(data) - start - 2 != size or data[-2:] != b"\r\n":
+            return None
+        return data[start:-2]
+
     def feed(self, data: bytes, pieces: list[bytes]) -> int:
         """Append the body's pieces in `data`; return how many of its bytes belong to this message."""
         held = len(self._held)
@@ -52,9 +65,7 @@ class ChunkedBody:
             elif match := _SIZE.match(data, at):
                 at = match.end()
                 size = int(match[1], 16)
-                if (
-                    size and data[at + size : at + size + 2] == b"\r\n"
-                ):  # the usual case: a whole chunk is here
+                if size and data[at + size : at + size + 2] == b"\r\n":  # usual: a whole chunk is here
                     pieces.append(data[at : at + size])
                     at += size + 2
                 elif size:

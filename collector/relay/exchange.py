@@ -31,13 +31,17 @@ if TYPE_CHECKING:
 _REPLY_HEAD_BYTES = 256 * 1024
 _REFUSAL_BYTES = 64 * 1024  # a 400 or 422 up to this size is searched for stream_options
 _NO_FACTS = RequestFacts()
-_LENGTH = Framing.LENGTH
+_LENGTH, _NONE = Framing.LENGTH, Framing.NONE
 
 
 class Upload(enum.IntEnum):
     GATHERING = 0  # the body is kept until it is whole, or over the sniff limit
     STREAMING = 1  # the rest of a large body is passed on as it comes
     DONE = 2
+
+
+# An enum's member costs a look-up through its class each time.
+_GATHERING, _STREAMING, _DONE = Upload.GATHERING, Upload.STREAMING, Upload.DONE
 
 
 class Exchange:
@@ -54,7 +58,7 @@ class Exchange:
         self.started_at_ns = time_ns()
         self.started = self.entered = now  # entered: when our own code last began to work for it
         self.activity = self.begun = worker.clock
-        self.upload = Upload.GATHERING
+        self.upload = _GATHERING
         self.facts = _NO_FACTS
         self.hides = False
         self.call_id = b""
@@ -94,22 +98,34 @@ class Exchange:
             self._body_left = left - len(piece)
             whole = self._body_left == 0
         self.request_bytes += len(piece)
-        limit = self.worker.plan.limits.body_bytes
-        if max(self.request_bytes, self.length) > limit:
-            message = f"The request's body is over relay.limits.body_bytes ({limit})."
-            self.fail(413, "body_too_large", message, "refused")
-        elif self.upload is Upload.STREAMING:
+        if max(self.request_bytes, self.length) > self.worker.plan.limits.body_bytes:
+            self._refuse_size()
+        elif self.upload is _STREAMING:
             self._pass_upload(piece, whole)
         else:
             self._gather(piece, whole)
         return beyond
 
+    def whole_received(self, body: bytes) -> None:
+        """The usual case: the whole body came with its head."""
+        self.upload = _DONE
+        self.request_bytes = size = len(body)
+        if size > self.worker.plan.limits.body_bytes:
+            self._refuse_size()
+        else:
+            self._dispatch(body, True)
+
+    def _refuse_size(self) -> None:
+        limit = self.worker.plan.limits.body_bytes
+        message = f"The request's body is over relay.limits.body_bytes ({limit})."
+        self.fail(413, "body_too_large", message, "refused")
+
     def _gather(self, piece: bytes, whole: bool) -> None:
         self._body.append(piece)
         if whole:
-            self.upload = Upload.DONE
+            self.upload = _DONE
         elif self.request_bytes > self.worker.plan.limits.sniff_bytes:
-            self.upload = Upload.STREAMING
+            self.upload = _STREAMING
         else:
             return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -182,7 +198,7 @@ class Exchange:
                 b"0\r\n\r\n" if whole else b""
             )
         if whole:
-            self.upload = Upload.DONE
+            self.upload = _DONE
         if self.connection is not None:
             self.connection.transport.write(piece)
         else:
@@ -222,7 +238,7 @@ class Exchange:
         self.connection = connection
         connection.exchange = self
         connection.transport.write(self._request)
-        if self.upload is not Upload.DONE:
+        if self.upload is not _DONE:
             self._request = b""  # can't be sent again
 
     # -- the reply -----------------------------------------------------------------------------------------
@@ -235,7 +251,13 @@ class Exchange:
             if reply is None:
                 self._receive_head(data, now)
             else:
-                self._forward(reply, b"", reply.take(data, now))
+                out = reply.take(data, now)
+                if self._refusal is None and not reply.ending and not self.client_gone:
+                    self.reply_bytes += len(out)  # the usual case: in mid-stream
+                    if out:
+                        self.client.transport.write(out)
+                else:
+                    self._forward(reply, b"", out)
         except BadReply as error:
             self._refuse_reply(str(error))
         self.relay_s += perf_counter() - now
@@ -276,7 +298,7 @@ class Exchange:
             out = rest
         else:
             reply.open_tap(self.worker.plan.limits.read_reply_bytes)
-            takes = rest or head.framing in (Framing.NONE, Framing.LENGTH)
+            takes = rest or head.framing in (_NONE, _LENGTH)
             out = reply.take(rest, now) if takes else b""
         if asis and out is rest:
             self._forward(reply, b"", data)  # the usual case: not a byte is moved
@@ -382,7 +404,7 @@ class Exchange:
         self.client_gone = True
         self.entered = perf_counter()
         course = self._course
-        if self.connection is not None and course is not None and self.upload is Upload.DONE:
+        if self.connection is not None and course is not None and self.upload is _DONE:
             drain_s = course.target.upstream.drain_s
             if drain_s and not self._recorded:
                 self.worker.drain(self, drain_s)
@@ -396,7 +418,7 @@ class Exchange:
         if self.client_gone:
             self.record("client_left")
             self._end()
-        elif self.upload is Upload.GATHERING:
+        elif self.upload is _GATHERING:
             self.fail(
                 408, "upload_timeout", f"The request's body did not arrive in time ({what}).", "refused"
             )
@@ -411,7 +433,7 @@ class Exchange:
         connection, self.connection = self.connection, None
         if connection is None:
             return
-        if self.reply is not None and self.reply.is_reusable() and self.upload is Upload.DONE:
+        if self.reply is not None and self.reply.is_reusable() and self.upload is _DONE:
             connection.pool.give_back(connection)
         else:
             connection.drop()

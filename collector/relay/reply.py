@@ -130,7 +130,7 @@ class Reply:
         assert chunked is not None
         piece = chunked.take_one(data)
         if piece is not None:
-            return self._pass([piece], data, now)
+            return self._take_one(piece, data, now)
         pieces: list[bytes] = []
         try:
             used = chunked.feed(data, pieces)
@@ -142,6 +142,29 @@ class Reply:
             self.head.keep_alive = False
         return self._pass(pieces, data, now)
 
+    def _take_one(self, piece: bytes, data: bytes, now: float) -> bytes:
+        """`data` is the one chunk that holds `piece`; it goes on as it is where all of the piece is shown."""
+        tap = self.tap
+        if tap is not None:
+            if self.hides:
+                shown = tap.hide(piece)
+            else:
+                shown = piece
+                tap.feed(piece)
+            if tap.has_content:
+                self._note_content(now)
+            if shown != piece:
+                return self._frame(shown)
+        return data if self.passing is not _BARE else piece
+
+    def _note_content(self, now: float) -> None:
+        if self.content_at:
+            if len(self.gaps) < _GAPS:
+                self.gaps.append(now - self.content_at)
+        else:
+            self.first_content_at = now
+        self.content_at = now
+
     def _pass(self, pieces: list[bytes], data: bytes, now: float) -> bytes:
         tap = self.tap
         if tap is not None and pieces:
@@ -151,12 +174,7 @@ class Reply:
                 for piece in pieces:
                     tap.feed(piece)
             if tap.has_content:
-                if self.content_at:
-                    if len(self.gaps) < _GAPS:
-                        self.gaps.append(now - self.content_at)
-                else:
-                    self.first_content_at = now
-                self.content_at = now
+                self._note_content(now)
         if self.passing is _UNTOUCHED:
             return data
         if self.hides and self.done and tap is not None:

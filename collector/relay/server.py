@@ -94,7 +94,7 @@ class ClientConnection(asyncio.Protocol):
         now = perf_counter()
         if self.exchange is None:
             self._read_head(self._held + data if self._held else data, now)
-        elif self.exchange.upload is not Upload.DONE and not self._held:
+        elif self.exchange.upload is not _DONE and not self._held:
             self._read_body(self.exchange, data, now)
         else:
             self._hold(data)
@@ -108,7 +108,7 @@ class ClientConnection(asyncio.Protocol):
             self.pause_upload()
 
     def _read_head(self, data: bytes, now: float) -> None:
-        while data.startswith(b"\r\n"):
+        while data[:1] == b"\r" and data.startswith(b"\r\n"):
             data = data[2:]  # RFC 9112, 2.2: empty lines before a request line are ignored
         end = data.find(b"\r\n\r\n") + 4
         if end < 4:
@@ -129,6 +129,9 @@ class ClientConnection(asyncio.Protocol):
             return
         self.exchange = exchange = Exchange(self, head, length, now)
         rest = data[end:]
+        if len(rest) == length and not head.chunked:
+            exchange.whole_received(rest)
+            return
         if head.expects_continue and not rest and head.http11 and (length or head.chunked):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._read_body(exchange, rest, now)
