@@ -78,6 +78,23 @@ price_versions = Table(  # reference table: the rates that calls were priced wit
     Column("first_used_at", Instant, nullable=False, server_default=func.now()),
 )
 
+keys = Table(  # reference table: Sizewise's own keys, never deleted; only a keyed hash of each is kept
+    "keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    text("tenant_id"),
+    Column("key_hash", Text, nullable=False),
+    text("secret_mark"),  # tells with which hash secret
+    text("last4"),
+    text("name"),
+    text("team"),  # what the key binds: "" binds nothing
+    text("project"),
+    text("environment"),
+    Column("created_at", Instant, nullable=False, server_default=func.now()),
+    Column("revoked_at", Instant),
+    Index(None, "tenant_id", "key_hash", unique=True),
+)
+
 cursors = Table(
     "cursors",
     metadata,
@@ -214,4 +231,4 @@ latency_hours = Table(  # log-spaced bins, 8 an octave: p95 of any set of rows w
 
 # How Citus spreads them: by the journal they came from; the rest stands on every node.
 DISTRIBUTED = (calls, rollup_hours, rollup_days, latency_hours, cursors, quarantine)
-REFERENCE = (settings, sources, price_versions)
+REFERENCE = (settings, sources, price_versions, keys)
