@@ -7,6 +7,8 @@ span gives the default back; so the tables serve both ways.
 
 from opentelemetry.semconv.schemas import Schemas
 
+from collector.call import Usage
+
 SCHEMA_URL = str(Schemas.V1_42_0.value)
 
 # Left out when they are "", 0 or False.
@@ -57,24 +59,14 @@ TIMES = {
     "queue_us": "sizewise.queue_us",
     "engine_us": "sizewise.engine_us",
 }
-USAGE = {
+CONVENTIONAL_USAGE = {
     "input_tokens": "gen_ai.usage.input_tokens",
     "output_tokens": "gen_ai.usage.output_tokens",
     "cache_read_tokens": "gen_ai.usage.cache_read.input_tokens",
     "cache_write_tokens": "gen_ai.usage.cache_write.input_tokens",
     "reasoning_tokens": "gen_ai.usage.reasoning.output_tokens",
-    "cache_write_1h_tokens": "sizewise.usage.cache_write_1h_tokens",
-    "input_audio_tokens": "sizewise.usage.input_audio_tokens",
-    "output_audio_tokens": "sizewise.usage.output_audio_tokens",
-    "cache_audio_read_tokens": "sizewise.usage.cache_audio_read_tokens",
-    "input_image_tokens": "sizewise.usage.input_image_tokens",
-    "output_image_tokens": "sizewise.usage.output_image_tokens",
-    "web_searches": "sizewise.usage.web_searches",
-    "tool_uses": "sizewise.usage.tool_uses",
-    "images": "sizewise.usage.images",
-    "audio_seconds": "sizewise.usage.audio_seconds",
-    "search_units": "sizewise.usage.search_units",
 }
+USAGE = {field: CONVENTIONAL_USAGE.get(field, f"sizewise.usage.{field}") for field in Usage.__struct_fields__}
 
 CACHE_CREATION = "gen_ai.usage.cache_creation.input_tokens"  # what cache_write was called before
 OPERATION = "gen_ai.operation.name"

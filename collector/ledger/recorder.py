@@ -119,7 +119,7 @@ class Recorder:
         self._keep_house()
         found = [self._record(lane) for lane in self._journals.lanes()]
         if not any(found) and time.monotonic() - self._heard_at > QUIET_S:
-            self._exporter.ping()
+            self._exporter.tables.ping()
             self._heard_at = time.monotonic()
         return any(found)
 
@@ -153,7 +153,7 @@ class Recorder:
         return True
 
     def _open(self, lane: Lane) -> None:
-        lane.position = self._exporter.open_journal(
+        lane.position = self._exporter.tables.open_journal(
             lane.reader.source_id, tenant_id=self._tenant_id, host=self._host, name=lane.name
         )
         lane.opened = True
@@ -185,7 +185,7 @@ class Recorder:
         )
         self._metrics.database_up = False
         self._metrics.database_errors += 1
-        self._exporter.disconnect()
+        self._exporter.tables.disconnect()
         self._journals.forget_positions()
 
     def _measure_lag(self) -> None:
@@ -199,7 +199,7 @@ class Recorder:
         if time.monotonic() - self._housekeeping_at < HOUSEKEEPING_S:
             return
         today = datetime.now(UTC).date()
-        connection = self._exporter.connection
+        connection = self._exporter.tables.connection
         ensure_partitions(connection, today, today + timedelta(days=AHEAD_DAYS))
         for day in drop_partitions(connection, today - timedelta(days=self._retention_days)):
             log.info("dropped the calls of %s: older than %d days", day, self._retention_days)

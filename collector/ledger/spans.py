@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
 from collector import __version__
-from collector.call import Call, Usage
+from collector.call import Call
 from collector.ledger import names
 from collector.ledger.prices import Priced
 
@@ -32,7 +32,7 @@ PLAIN_NAMES = tuple(names.PLAIN.values())
 plain_values = attrgetter(*names.PLAIN)
 TIME_NAMES = tuple(names.TIMES.values())
 time_values = attrgetter(*names.TIMES)
-USAGE_NAMES = tuple(names.USAGE[field] for field in Usage.__struct_fields__)
+USAGE_NAMES = tuple(names.USAGE.values())
 
 
 class CallSpan(ReadableSpan):

@@ -9,7 +9,8 @@ import sys
 from typing import Any
 
 from collector.ledger import __main__ as record
-from collector.ledger.exporter import PostgresSpanExporter
+from collector.ledger import exporter
+from collector.ledger.database import LedgerTables
 
 place, batch = sys.argv[1], int(sys.argv[2])
 batches = iter(range(1, batch + 1))
@@ -20,19 +21,19 @@ def die_at_last() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-class DyingExporter(PostgresSpanExporter):
-    def _quarantine(self, *arguments: Any) -> None:
-        super()._quarantine(*arguments)
+class DyingTables(LedgerTables):
+    def quarantine(self, *arguments: Any) -> None:
+        super().quarantine(*arguments)
         if place == "before_commit":
             die_at_last()
 
-    def _commit(self, *arguments: Any) -> Any:
-        added = super()._commit(*arguments)
+    def commit(self, *arguments: Any) -> Any:
+        added = super().commit(*arguments)
         if place == "after_commit":
             die_at_last()
         return added
 
 
-record.PostgresSpanExporter = DyingExporter  # type: ignore[misc]
+exporter.LedgerTables = DyingTables  # type: ignore[misc]
 sys.argv = ["record", *sys.argv[3:]]
 sys.exit(record.main())

@@ -37,7 +37,7 @@ def batch_of(calls, prices, start=None, end=None):
 
 
 def open_journal(exporter):
-    return exporter.open_journal(SOURCE, tenant_id="default", host="here", name="w0")
+    return exporter.tables.open_journal(SOURCE, tenant_id="default", host="here", name="w0")
 
 
 def count_of(database, table="calls"):
@@ -216,6 +216,14 @@ def test_the_plain_interface_may_be_handed_a_span_twice(exporter, prices, databa
     assert exporter.export(spans) is SpanExportResult.SUCCESS
     assert count_of(database) == 25
     assert_rollups_are_the_calls(database)
+
+
+def test_the_plain_interface_says_when_a_span_was_refused(exporter, prices, database, varied_calls):
+    calls = varied_calls(5)
+    calls[2] = msgspec.structs.replace(calls[2], status=40_000)
+    spans = [span for span, _ in batch_of(calls, prices).spans]
+    assert exporter.export(spans) is SpanExportResult.FAILURE
+    assert count_of(database) == 4
 
 
 def test_rollups_follow_the_reporting_zone(exporter, prices, database, varied_calls):

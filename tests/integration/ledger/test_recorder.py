@@ -271,17 +271,17 @@ def test_the_answer_to_a_commit_is_lost(
     calls = varied_calls(100)
     append(journals, calls)
     exporter = PostgresSpanExporter(database_url, prices.versions)
-    commit, lost = exporter._commit, []
+    commit, lost = exporter.tables.commit, []
 
     def lose_answer(*arguments):
         added = commit(*arguments)
         if len(lost) < 2:
             lost.append(1)
-            exporter.connection.close()
+            exporter.tables.connection.close()
             raise psycopg.OperationalError("server closed the connection unexpectedly")
         return added
 
-    monkeypatch.setattr(exporter, "_commit", lose_answer)
+    monkeypatch.setattr(exporter.tables, "commit", lose_answer)
     metrics = RecordMetrics()
     recorder = Recorder(Journals(tmp_path / "journal"), exporter, prices, metrics, batch_calls=20)
     assert recorder.try_pass() is False
