@@ -20,14 +20,27 @@ def register(app: typer.Typer) -> None:
     app.command()(report)
 
 
-def migrate(config: ConfigFile = None) -> None:
+def migrate(
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Also align the ledger's sums to a changed reporting.timezone.")
+    ] = False,
+    config: ConfigFile = None,
+) -> None:
     """Bring the database to this version's schema. `sizewise up` does it by itself."""
+    import psycopg
+
     from collector.config import load_config
+    from collector.store.rebuild import rebuild_rollups
     from collector.store.schema import migrate as migrate_schema
 
     settings = load_config(config).config
+    zone = settings.reporting.timezone
     with database(settings, make=True) as url:
-        migrate_schema(url, zone=settings.reporting.timezone)
+        migrate_schema(url, zone=None if rebuild else zone)
+        if rebuild:
+            with psycopg.connect(url, connect_timeout=10, autocommit=True) as connection:
+                rebuild_rollups(connection, zone)
+            typer.echo(f"The ledger's hours and days are aligned to {zone}.")
     typer.echo("The database has this version's schema.")
 
 
