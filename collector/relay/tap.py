@@ -4,16 +4,12 @@ A tap never raises and never holds more than `limit` bytes: a reply that is larg
 can't be decoded here, has unknown usage with the reason.
 """
 
-import zlib
 from typing import Protocol
 
 from collector.apis.endpoints import Endpoint, read_whole
 from collector.apis.reading import Reading
+from collector.relay.decoders import Decoder, find_decoder
 from collector.relay.reply_head import ReplyHead
-
-
-class Decoder(Protocol):
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
 class WholeTap:
@@ -51,11 +47,12 @@ class WholeTap:
 class EncodedTap:
     """A compressed reply: decoded aside, at most `limit` bytes of it."""
 
-    __slots__ = ("_decoder", "_inner", "_left", "_problem")
+    __slots__ = ("_decoder", "_inner", "_left", "_problem", "has_content")
 
     def __init__(self, inner: "Tap", decoder: Decoder | None, encoding: bytes, limit: int) -> None:
         self._inner, self._decoder, self._left = inner, decoder, limit
         self._problem = "" if decoder else f"the reply is encoded as {encoding.decode('latin-1')[:40]}"
+        self.has_content = False
 
     mid_event = True  # in a compressed stream there is no place for an event of our own
 
@@ -63,23 +60,22 @@ class EncodedTap:
     def terminal(self) -> bool:
         return self._inner.terminal
 
-    @property
-    def has_content(self) -> bool:
-        return self._inner.has_content
-
     def feed(self, piece: bytes) -> None:
-        if self._decoder is None or self._problem:
+        self.has_content = False
+        if self._decoder is None:
             return
         try:
-            plain = self._decoder.decompress(piece, self._left + 1)
+            for plain in self._decoder.decode(piece):
+                self._left -= len(plain)
+                if self._left < 0:
+                    self._problem = "the reply is too large when decoded and was not read"
+                    self._decoder = None
+                    return
+                self._inner.feed(plain)
+                self.has_content |= self._inner.has_content
         except Exception as error:
             self._problem = f"the reply's encoding can't be read: {str(error)[:60]}"
-            return
-        self._left -= len(plain)
-        if self._left < 0:
-            self._problem = "the reply is too large when decoded and was not read"
-        elif plain:
-            self._inner.feed(plain)
+            self._decoder = None
 
     def hide(self, piece: bytes) -> bytes:
         self.feed(piece)
@@ -116,11 +112,3 @@ def make_tap(endpoint: Endpoint, head: ReplyHead, limit: int) -> Tap:
     if encoding:
         return EncodedTap(tap, find_decoder(encoding), encoding, limit)
     return tap
-
-
-def find_decoder(encoding: bytes) -> Decoder | None:
-    if encoding in (b"gzip", b"x-gzip"):
-        return zlib.decompressobj(wbits=31)
-    if encoding == b"deflate":
-        return zlib.decompressobj(wbits=47)
-    return None
