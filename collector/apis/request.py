@@ -11,7 +11,7 @@ import msgspec
 from collector.apis.lenient import decode_leniently, describe_unreadable
 from collector.apis.scan import Member, find_brace, scan_members, skip_space
 
-_MAX_NAME = 200
+MAX_NAME = 200
 
 
 class RequestFacts(msgspec.Struct):
@@ -57,6 +57,7 @@ def read_request(body: bytes) -> RequestFacts:
             problem=f"the body is {describe_unreadable(problem)}" if body else "the body is empty"
         )
     facts = _facts(read)
+    facts.model, facts.end_user = _encodable(facts.model), _encodable(facts.end_user)
     facts.has_stream_options |= any(misfit.path.startswith("stream_options") for misfit in misfits)
     facts.problem = ", ".join(misfit.path for misfit in misfits) + " can't be read"
     return facts
@@ -74,7 +75,7 @@ def read_request_prefix(prefix: bytes) -> RequestFacts:
                 continue
             value = _scalar(prefix, member)
             if member.key == "model" and isinstance(value, str):
-                facts.model = value[:_MAX_NAME]
+                facts.model = value[:MAX_NAME]
             elif member.key == "stream":
                 facts.stream = value is True
             missing.discard(member.key)
@@ -111,12 +112,17 @@ def _facts(body: _Body) -> RequestFacts:
     if not end_user and body.metadata is not None and isinstance(body.metadata.user_id, str):
         end_user = body.metadata.user_id
     return RequestFacts(
-        (body.model or "")[:_MAX_NAME],
+        (body.model or "")[:MAX_NAME],
         bool(body.stream),
         options.include_usage if isinstance(options, _StreamOptions) else None,
         options is not msgspec.UNSET,
-        (end_user or "")[:_MAX_NAME],
+        (end_user or "")[:MAX_NAME],
     )
+
+
+def _encodable(text: str) -> str:
+    """JSON may hold half a surrogate pair, which no UTF-8 can."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _scalar(body: bytes, member: Member) -> str | bool | None:

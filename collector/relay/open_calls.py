@@ -28,7 +28,7 @@ LABEL_FIELDS = ("upstream", "api", "operation", "team", "project", "route", "env
 
 def make_label(*fields: str) -> bytes:
     """The texts of a slot, in the order of LABEL_FIELDS; the model, which varies most, comes last."""
-    return "\0".join(fields).encode()
+    return "\0".join(fields).encode("utf-8", "replace")
 
 
 class OpenCalls:
