@@ -1,4 +1,4 @@
-"""The policy: which keys there are and how much of each cap is spent, as `record` publishes it and relays read it.
+"""The policy: which keys there are and how much of each cap is spent; `record` publishes it, relays read it.
 
 One small file, replaced atomically, readable by its owner alone. It holds hashes of keys, never a key.
 """
@@ -54,7 +54,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def hash_key(hash_secret: str, key: bytes) -> str:
-    """HMAC-SHA256, keyed by the fleet's secret (hex): whoever reads the database can't try keys against it."""
+    """HMAC-SHA256, keyed by the fleet's secret (hex): who reads the database can't try keys against it."""
     return hmac.digest(bytes.fromhex(hash_secret), key, "sha256").hex()
 
 

@@ -22,13 +22,17 @@ def _type_of(status: int) -> str:
     return _TYPES.get(status) or ("api_error" if status >= 500 else "invalid_request_error")
 
 
-def error_body(api: str, status: int, code: str, message: str) -> bytes:
-    """The JSON body of an error. Unknown APIs get OpenAI's shape, which most clients read."""
-    error = {"message": message, "type": _type_of(status), "param": None, "code": code}
+def error_body(
+    api: str, status: int, code: str, message: str, details: dict[str, str] | None = None
+) -> bytes:
+    """The JSON body of an error. Unknown APIs get OpenAI's shape, which most clients read.
+
+    `details`: further members of the error, for scripts.
+    """
+    error = {"message": message, "type": _type_of(status), "param": None, "code": code, **(details or {})}
     if api == "anthropic":
-        return msgspec.json.encode(
-            {"type": "error", "error": {"type": error["type"], "message": message, "code": code}}
-        )
+        del error["param"]
+        return msgspec.json.encode({"type": "error", "error": error})
     return msgspec.json.encode({"error": error})
 
 

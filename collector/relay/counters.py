@@ -20,6 +20,9 @@ NAMES = (
     "upstream_failures",
     "interrupted",
     "beats",
+    "policy_made_at_s",  # seconds since 1970: how old the policy is that holds; 0: none was read yet
+    "unauthorized",
+    "capped",
 )
 
 
@@ -39,6 +42,9 @@ class Counters:
     upstream_failures: int
     interrupted: int
     beats: int
+    policy_made_at_s: int
+    unauthorized: int
+    capped: int
 
     def __init__(self, path: Path) -> None:
         size = len(_MAGIC) + 8 * len(NAMES)

@@ -10,19 +10,21 @@ from collector.call import Call
 from collector.journal.record import About, encode_about
 from collector.plan import Plan
 from collector.relay.open_calls import make_label
+from collector.relay.policy import Cap
 from collector.relay.request_head import CREDENTIALS, RequestHead
 from collector.relay.routes import Target
 from collector.relay.upstream import Pool
 
 
 class Course:
-    __slots__ = ("about", "label", "lines", "lines_hiding", "pool", "target")
+    __slots__ = ("about", "caps", "label", "lines", "lines_hiding", "pool", "target")
 
     def __init__(
         self, head: RequestHead, model: str, target: Target, pool: Pool, plan: Plan, key: str
     ) -> None:
         """`key` is the keyed hash of the idempotency key."""
         self.target, self.pool = target, pool
+        self.caps: tuple[Cap, ...] | None = None  # those that cover its calls; set by who makes it
         self.lines = _make_lines(head, target, hides=False)
         self.lines_hiding = _make_lines(head, target, hides=True)
         call = describe(head, model, target, plan, key)
@@ -51,6 +53,7 @@ def describe(head: RequestHead, model: str, target: Target | None, plan: Plan, k
         project=head.project or (target.project if target else ""),
         route=target.route if target else "",
         environment=head.environment or (target.environment if target else "") or plan.environment,
+        key_id=head.key_id,
         unit=head.unit,
         trace_id=head.trace_id,
         parent_span_id=head.parent_span_id,

@@ -11,7 +11,7 @@ Invariants
 
 import asyncio
 import enum
-from time import perf_counter, time_ns
+from time import perf_counter, time, time_ns
 from typing import TYPE_CHECKING
 
 from collector.apis.request import RequestFacts, read_request, read_request_prefix, splice_usage
@@ -20,6 +20,7 @@ from collector.journal.record import encode_about
 from collector.relay.account import settle
 from collector.relay.chunked import ChunkedBody
 from collector.relay.courses import Course, describe
+from collector.relay.policy import Refusal, find_reached
 from collector.relay.reply import Reply
 from collector.relay.reply_head import BadReply, Framing, ReplyHead, read_reply_head
 from collector.relay.request_head import RequestHead
@@ -139,9 +140,11 @@ class Exchange:
             self.facts = read_request(body) if whole else read_request_prefix(body)
         course = self._course = head.courses.get(self.facts.model) or self._find_course()
         if course is None:
-            path, model = head.path.decode("latin-1")[:200], self.facts.model[:100]
-            message = f"No route takes {path}" + (f" with the model {model!r}." if model else ".")
-            self.fail(404, "no_route", message, "refused")
+            self._refuse_course()
+            return
+        if course.caps is not None and (refusal := find_reached(course.caps, time())):
+            self.worker.counters.capped += 1
+            self._refuse(refusal)
             return
         if whole and self._may_ask_usage(course):
             spliced = splice_usage(body, self.facts)
@@ -161,13 +164,33 @@ class Exchange:
             )
         self._send(course.pool)
 
+    def _refuse_course(self) -> None:
+        head = self.head
+        if head.refusal is not None:
+            self._recorded = True  # who isn't let in must not be able to fill the ledger: only counted
+            self.worker.counters.unauthorized += 1
+            self._refuse(head.refusal)
+            return
+        path, model = head.path.decode("latin-1")[:200], self.facts.model[:100]
+        message = f"No route takes {path}" + (f" with the model {model!r}." if model else ".")
+        self.fail(404, "no_route", message, "refused")
+
+    def _refuse(self, refusal: Refusal) -> None:
+        status, code, message, lines, details = refusal
+        self.fail(status, code, message, "refused", lines, details)
+
     def _find_course(self) -> Course | None:
         head, model, worker = self.head, self.facts.model, self.worker
+        if head.refusal is not None:
+            return None
         target = worker.router.find(head.path, model)
         if target is None:
             return None
         course = Course(
             head, model, target, worker.pool_of(target.upstream), worker.plan, self._idempotency_key()
+        )
+        course.caps = worker.admission.find_caps(
+            head, head.team or target.team, head.project or target.project
         )
         if len(head.courses) < 64:  # a client that makes up models must not fill the memory
             head.courses[model] = course
@@ -390,13 +413,21 @@ class Exchange:
     def _upstream_name(self) -> str:
         return self._course.target.upstream.name if self._course else ""
 
-    def fail(self, status: int, code: str, message: str, outcome: Outcome) -> None:
+    def fail(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        outcome: Outcome,
+        lines: bytes = b"",
+        details: dict[str, str] | None = None,
+    ) -> None:
         """Answer in the API's shape; the reply has not begun."""
         self.record("client_left" if self.client_gone else outcome, code, status)
         close = not self.client.keeps_alive(self)
         if not self.client_gone:
             api = self.head.endpoint.api if self.head.endpoint else ""
-            self.client.answer(status, api, code, message, close=close)
+            self.client.answer(status, api, code, message, lines, details, close=close)
         self._end(close=close)
 
     def client_left(self) -> None:

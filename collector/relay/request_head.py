@@ -20,6 +20,7 @@ from collector.apis.endpoints import Endpoint, find_endpoint
 
 if TYPE_CHECKING:
     from collector.relay.courses import Course
+    from collector.relay.policy import Refusal
 
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer"
@@ -47,7 +48,7 @@ class HeadRefused(Exception):  # noqa: N818 - it says what happened
 
 
 class RequestHead:
-    """One checked head. Not changed after it was read (but for `courses`), so equal bytes share one."""
+    """One checked head. Once read and identified only `courses` changes, so equal bytes share one."""
 
     __slots__ = (
         "chunked",
@@ -61,12 +62,15 @@ class RequestHead:
         "http11",
         "idempotency_key",
         "keep_alive",
+        "key_id",
         "method",
         "parent_span_id",
         "path",
         "project",
         "query",
+        "refusal",
         "request_id",
+        "sizewise_key",
         "team",
         "trace_id",
         "unit",
@@ -87,6 +91,8 @@ class RequestHead:
         self.client = self.request_id = self.idempotency_key = ""
         self.team = self.project = self.environment = self.user = self.unit = ""
         self.trace_id = self.parent_span_id = b""
+        self.sizewise_key = self.key_id = ""
+        self.refusal: Refusal | None = None  # why whoever sent this is not let in
 
     @property
     def has_body(self) -> bool:
@@ -235,6 +241,7 @@ _READ = {
     b"user-agent": _keep("client"),
     b"x-request-id": _keep("request_id"),
     b"idempotency-key": _keep("idempotency_key", 400),
+    b"x-sizewise-key": _keep("sizewise_key", 400),
     b"x-sizewise-team": _keep("team"),
     b"x-sizewise-project": _keep("project"),
     b"x-sizewise-environment": _keep("environment"),

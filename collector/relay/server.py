@@ -10,12 +10,14 @@ Invariants
 
 import asyncio
 import re
+from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
 from collector.apis.replies import error_body
 from collector.relay.chunked import BadChunk
 from collector.relay.exchange import Exchange, Upload
+from collector.relay.policy import Refusal
 from collector.relay.reply import Passing
 from collector.relay.request_head import HeadRefused, RequestHead, parse_request_head
 
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from collector.relay.worker import Worker
 
 _REASONS = {
-    400: b"Bad Request", 403: b"Forbidden", 404: b"Not Found", 405: b"Method Not Allowed",
+    400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
+    405: b"Method Not Allowed",
     408: b"Request Timeout", 413: b"Content Too Large", 417: b"Expectation Failed", 429: b"Too Many Requests",
     431: b"Request Header Fields Too Large", 501: b"Not Implemented", 502: b"Bad Gateway",
     503: b"Service Unavailable", 504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
@@ -33,6 +36,7 @@ _ANSWER = (
     b"x-sizewise-error: %s\r\n%scontent-length: %d\r\n\r\n"
 )
 _HELD_BYTES = 64 * 1024
+_REFUSED_BYTES = 64 * 1024
 _LENGTH_LINE = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,15})\r\n")
 _HEADS = 1024
 _DONE = Upload.DONE
@@ -47,19 +51,23 @@ class Heads:
     accepted heads are kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, identify: Callable[[RequestHead], None] = lambda head: None) -> None:
+        """`identify`: binds a new head to its key, or puts a refusal into it."""
         self._remembered: dict[bytes, RequestHead] = {}
+        self._identify = identify
 
     def read(self, raw: bytes) -> tuple[RequestHead, int]:
         """The head and the length of its body. Raises HeadRefused."""
         match = _LENGTH_LINE.search(raw)
         if match is None or len(raw) > _HEAD_REMEMBERED_BYTES:
             head = parse_request_head(raw)
+            self._identify(head)
             return head, head.content_length or 0
         key = raw[: match.start(1)] + raw[match.end(1) :]
         known = self._remembered.get(key)
         if known is None:
             known = parse_request_head(raw)
+            self._identify(known)
             if len(self._remembered) >= _HEADS:
                 self._remembered.clear()
             self._remembered[key] = known
@@ -127,6 +135,9 @@ class ClientConnection(asyncio.Protocol):
         if head.wants_upgrade and head.method == b"GET":
             self.answer(501, "", "upgrade", "Upgrades such as WebSocket are not served.", close=True)
             return
+        if head.refusal is not None and (length > _REFUSED_BYTES or head.chunked or head.expects_continue):
+            self._turn_away(head, head.refusal)
+            return
         self.exchange = exchange = Exchange(self, head, length, now)
         rest = data[end:]
         if len(rest) == length and not head.chunked:
@@ -135,6 +146,14 @@ class ClientConnection(asyncio.Protocol):
         if head.expects_continue and not rest and head.http11 and (length or head.chunked):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._read_body(exchange, rest, now)
+
+    def _turn_away(self, head: RequestHead, refusal: Refusal) -> None:
+        """Not let in, and its body is not read either; a short one is, so that the client sees the answer."""
+        self.worker.counters.unauthorized += 1
+        status, code, message, lines, details = refusal
+        self.answer(
+            status, head.endpoint.api if head.endpoint else "", code, message, lines, details, close=True
+        )
 
     def _await_head(self, data: bytes) -> None:
         if b"\n\n" in data:
@@ -187,10 +206,20 @@ class ClientConnection(asyncio.Protocol):
             held, self._held = self._held, b""
             self._read_head(held, perf_counter())
 
-    def answer(self, status: int, api: str, code: str, message: str, *, close: bool) -> None:
-        """An answer of our own, in the API's shape."""
-        body = error_body(api, status, code, message)
-        ending = b"connection: close\r\n" if close else b""
+    def answer(
+        self,
+        status: int,
+        api: str,
+        code: str,
+        message: str,
+        lines: bytes = b"",
+        details: dict[str, str] | None = None,
+        *,
+        close: bool,
+    ) -> None:
+        """An answer of our own, in the API's shape, with further headers and members of the error."""
+        body = error_body(api, status, code, message, details)
+        ending = lines + b"connection: close\r\n" if close else lines
         reason = _REASONS.get(status, b"Error")
         self.transport.write(_ANSWER % (status, reason, code.encode(), ending, len(body)) + body)
         if close:

@@ -25,6 +25,7 @@ from collector.plan import Plan, UpstreamPlan, read_plan
 from collector.relay.counters import Counters
 from collector.relay.exchange import Exchange, Upload
 from collector.relay.open_calls import OpenCalls, read_left_open
+from collector.relay.policy import Admission
 from collector.relay.routes import Router
 from collector.relay.server import ClientConnection, Heads
 from collector.relay.upstream import Pool
@@ -48,7 +49,9 @@ class Worker:
         self.counters.pid = os.getpid()
         self.counters.interrupted = len(written)
         self.router = Router(plan)
-        self.heads = Heads()
+        self.admission = Admission(plan)
+        self._refresh_policy()
+        self.heads = Heads(self.admission.identify)
         self.refuses_option: set[tuple[str, str]] = set()  # upstream and model that refused stream_options
         self.clients: set[ClientConnection] = set()
         self.clock = time.monotonic()  # coarse: as of the last sweep
@@ -136,6 +139,8 @@ class Worker:
                 exchange.timed_out("after the client left")
         for pool in self._pools.values():
             pool.sweep(now)
+        if self._refresh_policy():
+            self.heads = Heads(self.admission.identify)
         self._publish()
         if self.stopping and not self.clients and not self._draining:
             self._stopped.set()
@@ -158,8 +163,17 @@ class Worker:
         counters.untracked = self.open_calls.untracked
         counters.journal_lost = self.journal.lost
         counters.upstream_connections = sum(pool.open for pool in self._pools.values())
+        counters.policy_made_at_s = int(self.admission.made_at_s)
         counters.beats += 1
         counters.publish()
+
+    def _refresh_policy(self) -> bool:
+        """Whether what was worked out for the heads seen no longer holds."""
+        try:
+            return self.admission.refresh()
+        except ValueError as error:
+            log("policy_unreadable", worker=self.name, error=str(error))
+            return False
 
     # -- signals -------------------------------------------------------------------------------------------
 
@@ -188,7 +202,9 @@ class Worker:
             return
         self.plan = plan
         self.router = Router(plan)
-        self.heads = Heads()
+        self.admission = Admission(plan)
+        self._refresh_policy()
+        self.heads = Heads(self.admission.identify)
         self.refuses_option.clear()
         pools, self._pools = self._pools, {}
         for pool in pools.values():

@@ -1,4 +1,4 @@
-"""Sizewise's own keys in the ledger: made, listed and revoked here; the key itself is seen only when it is made.
+"""Sizewise's own keys in the ledger: made, listed and revoked. The key itself is seen only when it is made.
 
 Invariants
 - What is stored is a hash keyed by the fleet's secret, and the key's last four characters to know it by.
