@@ -230,7 +230,8 @@ class Exchange:
 
     def _send(self, pool: Pool) -> None:
         self.tries += 1
-        connection = pool.take() if self.tries == 1 else None
+        # What can't be sent again gets a connection that can't be stale.
+        connection = pool.take() if self.tries == 1 and self.upload is _DONE else None
         self._reused = connection is not None
         if connection is not None:
             self._start_on(connection)
@@ -243,7 +244,7 @@ class Exchange:
         began = perf_counter()
         try:
             connection = await pool.connect()
-        except (OSError, TimeoutError) as error:
+        except Exception as error:  # whatever it is (a name that is none, ...): the client gets an answer
             self._connecting = None
             timed_out = isinstance(error, TimeoutError)
             message = f"Upstream {pool.upstream.name} can't be reached: {describe_failure(error)}."
@@ -290,21 +291,20 @@ class Exchange:
             self.first_byte_at = now
         if self._held:
             data, self._held = self._held + data, b""
-        end = data.find(b"\r\n\r\n") + 4
-        if end < 4:
-            if len(data) > _REPLY_HEAD_BYTES:
-                raise BadReply("its head is too long")
-            self._held = data
-            return
-        raw, rest = data[:end], data[end:]
-        head = read_reply_head(raw, to_head_request=self.head.method == b"HEAD")
-        if head.status < 200:
+        while end := data.find(b"\r\n\r\n") + 1:
+            raw, rest = data[: end + 3], data[end + 3 :]
+            head = read_reply_head(raw, to_head_request=self.head.method == b"HEAD")
+            if head.status >= 200:
+                self._begin_reply(head, raw, rest, data, now)
+                return
             if head.status == 101:
                 raise BadReply("it switches protocols, which was not asked for")
-            if rest:  # hints such as 103 are not passed on
-                self._receive_head(rest, now)
-            return
-        self._begin_reply(head, raw, rest, data, now)
+            data = rest  # hints such as 103 are not passed on
+        if len(data) > _REPLY_HEAD_BYTES:
+            raise BadReply("its head is too long")
+        if not b"HTTP/1.".startswith(data[:7]):
+            raise BadReply(f"it begins with {data[:60]!r}, which is no HTTP/1.1 status line")
+        self._held = data
 
     def _begin_reply(self, head: ReplyHead, raw: bytes, rest: bytes, data: bytes, now: float) -> None:
         """`data` is `raw`, its head, and `rest`, what came of its body."""
@@ -370,6 +370,7 @@ class Exchange:
         body, self._original = self._original, b""
         self._request = self._frame_request(course, body, True)
         self.tries = 0
+        self.first_byte_at = 0.0
         self._send(course.pool)
 
     def _refuse_reply(self, reason: str) -> None:
@@ -393,17 +394,25 @@ class Exchange:
         name, reason = self._upstream_name(), f" ({error})" if error else ""
         if self.reply is not None:
             self._cut("upstream_cut", f"Upstream {name} broke off in mid-reply{reason}.")
-        elif self._reused and self._request and not self.first_byte_at and self._course is not None:
+        elif self._is_stale() and self._course is not None:
             self._send(self._course.pool)  # the pooled connection was stale
         else:
             message = f"Upstream {name} closed the connection before it answered{reason}."
             self.fail(502, "upstream_closed", message, "upstream_unreachable")
 
+    def _is_stale(self) -> bool:
+        """The connection was kept alive for too long, and nobody has seen the request."""
+        return self._reused and bool(self._request) and not self.first_byte_at and not self.client_gone
+
     def _cut(self, code: str, message: str) -> None:
         """The reply broke off: the client must see that it isn't whole."""
+        if self._refusal is not None:  # of which the client has seen nothing
+            self._refusal = None
+            self.fail(502, code, message, "upstream_cut")
+            return
         self.record("client_left" if self.client_gone else "upstream_cut", code)
         assert self.reply is not None
-        event = self.reply.error_event(code, message) if self._refusal is None else b""
+        event = self.reply.error_event(code, message)
         if event and not self.client_gone:
             self.client.transport.write(event)
         self._end(close=True)
@@ -438,6 +447,7 @@ class Exchange:
         if self.connection is not None and course is not None and self.upload is _DONE:
             drain_s = course.target.upstream.drain_s
             if drain_s and not self._recorded:
+                self.connection.transport.resume_reading()
                 self.worker.drain(self, drain_s)
                 return
         self.record("client_left")

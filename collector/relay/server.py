@@ -10,6 +10,7 @@ Invariants
 
 import asyncio
 import re
+import select
 from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
@@ -41,6 +42,7 @@ _LENGTH_LINE = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,15})\r\n")
 _HEADS = 1024
 _DONE = Upload.DONE
 _HEAD_REMEMBERED_BYTES = 4096
+_GONE = getattr(select, "POLLRDHUP", 0)
 
 
 class Heads:
@@ -75,7 +77,7 @@ class Heads:
 
 
 class ClientConnection(asyncio.Protocol):
-    __slots__ = ("_held", "_paused", "exchange", "idle_since", "reading_head", "transport", "worker")
+    __slots__ = ("_full", "_held", "_paused", "exchange", "idle_since", "reading_head", "transport", "worker")
 
     def __init__(self, worker: "Worker") -> None:
         self.worker = worker
@@ -83,6 +85,7 @@ class ClientConnection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self._held = b""
         self._paused = False
+        self._full = False  # it reads more slowly than we write
         self.reading_head = True  # a head was begun (or awaited on a fresh connection): its time is limited
         self.idle_since = worker.clock
 
@@ -143,9 +146,9 @@ class ClientConnection(asyncio.Protocol):
         if len(rest) == length and not head.chunked:
             exchange.whole_received(rest)
             return
-        if head.expects_continue and not rest and head.http11 and (length or head.chunked):
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._read_body(exchange, rest, now)
+        if head.expects_continue and not rest and head.http11 and self.exchange is exchange:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _turn_away(self, head: RequestHead, refusal: Refusal) -> None:
         """Not let in, and its body is not read either; a short one is, so that the client sees the answer."""
@@ -193,16 +196,19 @@ class ClientConnection(asyncio.Protocol):
         exchange, self.exchange = self.exchange, None
         reply = exchange.reply if exchange is not None else None
         bare = reply is not None and reply.passing is Passing.BARE
+        self.idle_since = self.worker.clock
         if close or bare or exchange is None or not self.keeps_alive(exchange):
             self.transport.close()
             return
-        self.idle_since = self.worker.clock
+        if self._full:  # its next request begins when it has read this reply, or its replies would pile up
+            self.pause_upload()
+            return
         self.resume_upload()
         if self._held:
             self.worker.loop.call_soon(self._next)
 
     def _next(self) -> None:
-        if self.exchange is None and self._held and not self.transport.is_closing():
+        if self.exchange is None and self._held and not self._full and not self.transport.is_closing():
             held, self._held = self._held, b""
             self._read_head(held, perf_counter())
 
@@ -221,7 +227,9 @@ class ClientConnection(asyncio.Protocol):
         body = error_body(api, status, code, message, details)
         ending = lines + b"connection: close\r\n" if close else lines
         reason = _REASONS.get(status, b"Error")
-        self.transport.write(_ANSWER % (status, reason, code.encode(), ending, len(body)) + body)
+        head = _ANSWER % (status, reason, code.encode(), ending, len(body))
+        bodiless = self.exchange is not None and self.exchange.head.method == b"HEAD"
+        self.transport.write(head if bodiless else head + body)
         if close:
             self.transport.close()
 
@@ -237,12 +245,25 @@ class ClientConnection(asyncio.Protocol):
             self._paused = False
             self.transport.resume_reading()
 
+    def has_left(self) -> bool:
+        """While reading is paused the event loop doesn't see a client go; the kernel does."""
+        if not self._paused or self.transport.is_closing():
+            return False
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), _GONE)
+        return bool(poll.poll(0))
+
     def pause_writing(self) -> None:
+        self._full = True
         exchange = self.exchange
         if exchange is not None and exchange.connection is not None:
             exchange.connection.transport.pause_reading()
 
     def resume_writing(self) -> None:
+        self._full = False
         exchange = self.exchange
-        if exchange is not None and exchange.connection is not None:
+        if exchange is None:
+            self.resume_upload()
+            self._next()
+        elif exchange.connection is not None:
             exchange.connection.transport.resume_reading()

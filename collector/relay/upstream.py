@@ -31,6 +31,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.pool.open += 1
         self.transport.set_write_buffer_limits(high=self.pool.limits.buffer_bytes)
 
     def data_received(self, data: bytes) -> None:
@@ -92,6 +93,7 @@ class Pool:
         ):
             connection.transport.close()
             return
+        connection.transport.resume_reading()  # a slow client may have paused it
         connection.idle_since = time.monotonic()
         self._idle.append(connection)
 
@@ -113,7 +115,6 @@ class Pool:
                 server_hostname=upstream.host if upstream.tls else None,
             )
         self.made += 1
-        self.open += 1
         raw = protocol.transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

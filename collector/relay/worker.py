@@ -56,6 +56,7 @@ class Worker:
         self.clients: set[ClientConnection] = set()
         self.clock = time.monotonic()  # coarse: as of the last sweep
         self.stopping = False
+        self._arriving = 0  # connections accepted that are no clients yet
         self._pools: dict[str, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: dict[Exchange, float] = {}
@@ -75,22 +76,32 @@ class Worker:
 
     def _accept(self) -> None:
         for _ in range(16):
+            if len(self.clients) + self._arriving >= self.plan.limits.connections_per_worker:
+                self._rest()  # another worker, or this one in a moment, takes what waits
+                return
             try:
                 raw, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # out of descriptors: leave the rest in the queue for a moment
                 log("accept_failed", worker=self.name, error=str(error))
-                self.loop.remove_reader(self._listener.fileno())
-                self.loop.call_later(0.1, self._resume_accepting)
+                self._rest()
                 return
             self.counters.accepted += 1
             if raw.family in (socket.AF_INET, socket.AF_INET6):
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._arriving += 1
             self.spawn(self._serve(raw))
 
     async def _serve(self, raw: socket.socket) -> None:
-        await self.loop.connect_accepted_socket(lambda: ClientConnection(self), raw)
+        try:
+            await self.loop.connect_accepted_socket(lambda: ClientConnection(self), raw)
+        finally:
+            self._arriving -= 1
+
+    def _rest(self) -> None:
+        self.loop.remove_reader(self._listener.fileno())
+        self.loop.call_later(0.1, self._resume_accepting)
 
     def _resume_accepting(self) -> None:
         if not self.stopping:
@@ -126,8 +137,13 @@ class Worker:
         limits = self.plan.limits
         for client in list(self.clients):
             exchange = client.exchange
-            if exchange is not None:
+            if client.has_left():
+                client.transport.abort()
+            elif exchange is not None:
                 self._check_exchange(exchange, now)
+            elif client.transport.is_closing():  # it doesn't read its last reply
+                if now - client.idle_since > limits.idle_timeout_s:
+                    client.transport.abort()
             elif client.reading_head and now - client.idle_since > limits.head_timeout_s:
                 client.answer(
                     408, "", "head_timeout", "The request's head did not arrive in time.", close=True
