@@ -32,7 +32,7 @@ def name_error(value: Any) -> str:
     for key in ("error", "detail"):
         if value.get(key):
             return name_error(value[key]) or "error"
-    for key in ("type", "status", "code"):
+    for key in ("type", "status", "code", "__type"):
         if (name := _name(value.get(key))) and name != "error":
             return name
     return ""

@@ -5,10 +5,14 @@ so a string where a number belongs costs that number, never the whole reply.
 """
 
 import json
+import re
 import types
 from typing import Any, NamedTuple, TypeVar, get_args
 
 import msgspec
+
+# Where the APIs put their counts: in a usage of some name, or among the other members.
+_OF_USAGE = re.compile(r"usage|tokens|[cC]ount$|billed_units|invocationMetrics|meta_info|timings|seconds")
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
@@ -38,7 +42,7 @@ def describe_unreadable(problem: BaseException) -> str:
 
 def usage_misfit(misfits: list[Misfit]) -> str:
     """What of the usage does not fit: all of that usage is unknown then."""
-    return next((misfit.describe() for misfit in misfits if "usage" in misfit.path), "")
+    return next((misfit.describe() for misfit in misfits if _OF_USAGE.search(misfit.path)), "")
 
 
 def _fit(value: dict[str, Any], kind: type[StructT], above: str) -> tuple[StructT, list[Misfit]]:
@@ -56,8 +60,13 @@ def _fit(value: dict[str, Any], kind: type[StructT], above: str) -> tuple[Struct
                 continue
             fitted, inner = _fit(given, nested, path + ".")
             misfits += inner
-        setattr(struct, field.name, fitted)
+        setattr(struct, field.name, _encodable(fitted) if isinstance(fitted, str) else fitted)
     return struct, misfits
+
+
+def _encodable(text: str) -> str:
+    """JSON may hold half a surrogate pair, which no UTF-8 can."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _convert(given: object, kind: Any) -> object:

@@ -10,34 +10,12 @@ from typing import Any
 
 import msgspec
 
+from collector.apis.chat_usage import ChatUsage, convert, convert_pooled, cost_usd
 from collector.apis.failure import name_error, read_error
 from collector.apis.lenient import Misfit, decode_leniently, describe_unreadable, usage_misfit
-from collector.apis.reading import Count, Reading, merge, settle_usage
+from collector.apis.native import Timings, convert_timings, keep_timings
+from collector.apis.reading import Reading, merge, settle_usage
 from collector.apis.sse import CONTENT_ONLY, OTHER, USAGE_ONLY, StreamReader
-from collector.call import Usage
-
-
-class InputDetails(msgspec.Struct):
-    cached_tokens: Count | None = None
-    cache_write_tokens: Count | None = None
-    created_cache_tokens: Count | None = None  # vLLM's name for cache writes
-    audio_tokens: Count | None = None
-    image_tokens: Count | None = None
-
-
-class OutputDetails(msgspec.Struct):
-    reasoning_tokens: Count | None = None
-    audio_tokens: Count | None = None
-    image_tokens: Count | None = None
-
-
-class ChatUsage(msgspec.Struct):
-    prompt_tokens: Count | None = None
-    completion_tokens: Count | None = None
-    total_tokens: Count | None = None
-    prompt_tokens_details: InputDetails | None = None
-    completion_tokens_details: OutputDetails | None = None
-    prompt_cache_hit_tokens: Count | None = None  # DeepSeek
 
 
 class Metrics(msgspec.Struct):
@@ -46,6 +24,12 @@ class Metrics(msgspec.Struct):
     time_to_first_token_ms: float | None = None
     generation_time_ms: float | None = None
     queue_time_ms: float | None = None
+
+
+class _Groq(msgspec.Struct):
+    """Where Groq puts the usage of a stream, asked for or not."""
+
+    usage: ChatUsage | None = None
 
 
 class Head(msgspec.Struct):
@@ -57,6 +41,8 @@ class Head(msgspec.Struct):
     system_fingerprint: str | None = None
     usage: ChatUsage | None = None
     metrics: Metrics | None = None
+    timings: Timings | None = None  # llama.cpp
+    x_groq: _Groq | None = None
     error: Any = None
     object: Any = None
 
@@ -95,6 +81,15 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 
 def read_reply(body: bytes, status: int) -> Reading:
     """A reply in one piece; never raises."""
+    return _read(body, status, pooled=False)
+
+
+def read_pooled(body: bytes, status: int) -> Reading:
+    """A reply that has no output tokens: some servers tell nothing but the total."""
+    return _read(body, status, pooled=True)
+
+
+def _read(body: bytes, status: int, *, pooled: bool) -> Reading:
     reading = Reading()
     if status >= 400:
         reading.error_type = read_error(body, status)
@@ -114,19 +109,23 @@ def read_reply(body: bytes, status: int) -> Reading:
     if misfit := usage_misfit(misfits):
         reading.usage_problem = misfit
     elif reply.usage is not None:
-        settle_usage(reading, _convert(reply.usage))
+        reading.reported_cost_usd = cost_usd(reply.usage)
+        settle_usage(reading, convert_pooled(reply.usage) if pooled else convert(reply.usage))
+    elif reply.timings is not None:
+        settle_usage(reading, convert_timings(reply.timings))
     elif not reading.error_type:
         reading.usage_problem = "the reply has no usage"
     return reading
 
 
 class ChatStream(StreamReader):
-    __slots__ = ("_misfit", "_usage")
+    __slots__ = ("_misfit", "_timings", "_usage")
     content_key = re.compile(rb'"(?:content|text|reasoning_content|reasoning|arguments)"\s*:\s*"(?=[^"\\])')
 
     def __init__(self) -> None:
         super().__init__()
         self._usage: ChatUsage | None = None
+        self._timings: Timings | None = None
         self._misfit = ""
 
     def _take(self, data: bytes) -> int:
@@ -140,6 +139,10 @@ class ChatStream(StreamReader):
             self._keep_usage(event.usage)
             if event.choices == [] and not event.error:
                 return USAGE_ONLY
+        if event.timings is not None:
+            self._timings = event.timings
+        if event.x_groq is not None and event.x_groq.usage is not None and event.usage is None:
+            self._keep_usage(event.x_groq.usage)
         chars = finished = 0
         for choice in event.choices or ():
             chars += _content_chars(choice)
@@ -149,7 +152,8 @@ class ChatStream(StreamReader):
         if not chars:
             return OTHER
         self._count_content(chars)
-        return OTHER if finished or event.usage is not None or event.error else CONTENT_ONLY
+        says_more = event.usage is not None or event.timings is not None or event.x_groq is not None
+        return OTHER if finished or says_more or event.error else CONTENT_ONLY
 
     def _keep_usage(self, usage: ChatUsage) -> None:
         """A merge; but on a stream that counts with every event, each one says all the last one said."""
@@ -161,7 +165,7 @@ class ChatStream(StreamReader):
         )
         if complete and earlier is not None:
             details = earlier.prompt_tokens_details or earlier.completion_tokens_details
-            if details is None and earlier.prompt_cache_hit_tokens is None:
+            if details is None and earlier.prompt_cache_hit_tokens is None and earlier.cost is None:
                 earlier = None
         self._usage = merge(earlier, usage)
 
@@ -169,7 +173,10 @@ class ChatStream(StreamReader):
         if self._misfit:
             self.reading.usage_problem = self._misfit
         elif self._usage is not None:
-            settle_usage(self.reading, _convert(self._usage))
+            self.reading.reported_cost_usd = cost_usd(self._usage)
+            settle_usage(self.reading, convert(self._usage))
+        elif self._timings is not None:
+            settle_usage(self.reading, convert_timings(self._timings))
 
 
 def _keep_head(reading: Reading, head: Head) -> None:
@@ -183,6 +190,8 @@ def _keep_head(reading: Reading, head: Head) -> None:
         reading.fingerprint = head.system_fingerprint[:200]
     if head.metrics is not None:
         _keep_metrics(reading, head.metrics)
+    if head.timings is not None:
+        keep_timings(reading, head.timings)
     if head.error or head.object == "error":
         reading.error_type = name_error(head.error) or "error"
 
@@ -206,33 +215,3 @@ def _content_chars(choice: _StreamedChoice) -> int:
     if isinstance(found, str):
         return len(found)
     return 1 if found or delta.tool_calls or delta.function_call or delta.audio else 0
-
-
-_NO_INPUT_DETAILS = InputDetails()
-_NO_OUTPUT_DETAILS = OutputDetails()
-
-
-def _convert(given: ChatUsage) -> Usage:
-    of_input = given.prompt_tokens_details or _NO_INPUT_DETAILS
-    of_output = given.completion_tokens_details or _NO_OUTPUT_DETAILS
-    cached, written = of_input.cached_tokens, of_input.cache_write_tokens
-    return Usage(
-        input_tokens=given.prompt_tokens,
-        output_tokens=_output_tokens(given, of_output.reasoning_tokens),
-        cache_read_tokens=given.prompt_cache_hit_tokens if cached is None else cached,
-        cache_write_tokens=of_input.created_cache_tokens if written is None else written,
-        reasoning_tokens=of_output.reasoning_tokens,
-        input_audio_tokens=of_input.audio_tokens,
-        output_audio_tokens=of_output.audio_tokens,
-        input_image_tokens=of_input.image_tokens,
-        output_image_tokens=of_output.image_tokens,
-    )
-
-
-def _output_tokens(given: ChatUsage, reasoning: int | None) -> int | None:
-    """Some servers count reasoning beside the completion; their own total gives it away."""
-    prompt, completion = given.prompt_tokens, given.completion_tokens
-    if reasoning and prompt is not None and completion is not None:
-        total = prompt + completion + reasoning
-        return completion + reasoning if given.total_tokens == total else completion
-    return completion

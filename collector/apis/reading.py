@@ -5,6 +5,7 @@ one (negative, a string, a fraction, absurdly large) makes the whole usage unkno
 be priced as if it were all of it.
 """
 
+from decimal import Decimal
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -29,8 +30,15 @@ class Reading(msgspec.Struct):
     queue_ms: float | None = None
     first_token_ms: float | None = None
     engine_ms: float | None = None  # prefill and decoding, without the queue
+    reported_cost_usd: Decimal | None = None  # what the API itself says it cost, for comparison
     content_events: int = 0  # stream events that carried content: text, reasoning, tool arguments
     content_chars: int = 0  # length of that content as it stood in the JSON: an estimate, see StreamReader
+
+
+def add_counts(*counts: int | None) -> int | None:
+    """The sum of those that were said; None when none was."""
+    said = [count for count in counts if count is not None]
+    return sum(said) if said else None
 
 
 def merge(earlier: StructT | None, later: StructT) -> StructT:

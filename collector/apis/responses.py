@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from collector.apis.chat_usage import InputDetails, OutputDetails
 from collector.apis.failure import name_error, read_error
 from collector.apis.lenient import Misfit, decode_leniently, describe_unreadable, usage_misfit
-from collector.apis.openai import InputDetails, OutputDetails
 from collector.apis.reading import Count, Reading, settle_usage
 from collector.apis.sse import CONTENT_ONLY, OTHER, StreamReader
 from collector.call import Usage

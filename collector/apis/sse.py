@@ -4,7 +4,7 @@ Invariants:
 - What an event says doesn't depend on how the stream was cut: each is read whole, once, in order.
   (But raw line ends inside a content, which no JSON has: such an event may pass for two, or for content.)
 - `hide` returns every byte it was given, in order, except those of the usage event. Nothing is held but the
-  incomplete event at the end, and never more than MAX_EVENT_BYTES: a longer event passes unread.
+  incomplete event at the end, and never more than `max_event_bytes`: a longer event passes unread.
 - No bytes make it raise. What can't be read is a `usage_problem`.
 
 Nearly all events of a stream differ in nothing but a few characters of content. So the shape of a decoded
@@ -58,6 +58,7 @@ class StreamReader:
     # How the terminal event begins; `terminal_early`: no more of it is needed to know that it's there.
     terminal_head = re.compile(rb"\s*data: ?\[DONE\]")
     terminal_early = True
+    max_event_bytes = MAX_EVENT_BYTES  # a longer event passes unread
 
     def __init__(self) -> None:
         self.reading = Reading()
@@ -124,6 +125,18 @@ class StreamReader:
         if reading.usage is None and not reading.usage_problem:
             reading.usage_problem = self._problem or "the stream ended without a usage"
         return reading
+
+    def take(self, data: bytes) -> None:
+        """Read the JSON of one event that came in another framing than server-sent events; never raises."""
+        if not self._finished:
+            try:
+                self._take(data)
+            except Exception as problem:
+                self.note_problem(f"an event is {describe_unreadable(problem)}")
+
+    def note_problem(self, problem: str) -> None:
+        """Why the usage may be missing; the first reason stays."""
+        self._problem = self._problem or problem[:80]
 
     def _take(self, data: bytes) -> int:
         """Read the JSON of one event; may raise ValueError or RecursionError when it is none."""
@@ -200,7 +213,7 @@ class StreamReader:
             begin = searched = end
         del tail[:begin]
         self._tail_hidden = False
-        if len(tail) > MAX_EVENT_BYTES:
+        if len(tail) > self.max_event_bytes:
             self._release(shown)
         elif tail and self.terminal_early and self.terminal_head.match(tail):
             self.terminal = True
@@ -226,7 +239,7 @@ class StreamReader:
         """The same for an event that is not of the known shape."""
         if self._finished:
             return False
-        if len(event) > MAX_EVENT_BYTES:
+        if len(event) > self.max_event_bytes:
             self._pass_unread(event)
             return False
         found = OTHER
@@ -246,7 +259,7 @@ class StreamReader:
         return found == USAGE_ONLY
 
     def _pass_unread(self, start: bytes | bytearray) -> None:
-        self._problem = f"an event of more than {MAX_EVENT_BYTES} bytes was not read"
+        self._problem = f"an event of more than {self.max_event_bytes} bytes was not read"
         self._forget()
         if self.terminal_head.match(start):
             self.terminal = True

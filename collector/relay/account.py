@@ -102,7 +102,7 @@ def _add_reply(varying: Varying, reply: "Reply", reading: Reading, started: floa
     varying.usage_hidden = reply.hides
     if not varying.request_id:
         varying.request_id = head.request_id
-    if head.event_stream:
+    if reply.streams:
         varying.stream = True
         if reply.first_content_at:
             varying.first_content_us = int((reply.first_content_at - started) * 1e6)
@@ -119,7 +119,7 @@ def _read_outcome(exchange: "Exchange", reading: Reading) -> Outcome:
         return "client_left"
     if reply is None or reply.head.status >= 400 or reading.error_type:
         return "error"
-    if reply.head.event_stream and reply.tap is not None and not reply.tap.terminal:
+    if reply.streams and reply.tap is not None and not reply.tap.terminal:
         return "ok" if reading.usage is not None or reading.finish_reason else "upstream_cut"
     return "ok"
 

@@ -14,7 +14,7 @@ import enum
 from time import perf_counter, time, time_ns
 from typing import TYPE_CHECKING
 
-from collector.apis.request import RequestFacts, read_request, read_request_prefix, splice_usage
+from collector.apis.request import RequestFacts, splice_usage
 from collector.call import Outcome, new_call_id
 from collector.journal.record import encode_about
 from collector.relay.account import settle
@@ -136,8 +136,9 @@ class Exchange:
     def _dispatch(self, body: bytes, whole: bool) -> None:
         """Find where the request goes and send it: all of it, or its beginning."""
         head = self.head
-        if head.endpoint is not None:
-            self.facts = read_request(body) if whole else read_request_prefix(body)
+        endpoint = head.endpoint
+        if endpoint is not None:
+            self.facts = endpoint.read_request(body) if whole else endpoint.read_prefix(body)
         course = self._course = head.courses.get(self.facts.model) or self._find_course()
         if course is None:
             self._refuse_course()
@@ -152,7 +153,7 @@ class Exchange:
                 self.hides = True
                 self._original, body = body, spliced
         self._request = self._frame_request(course, body, whole)
-        if head.endpoint is not None:
+        if endpoint is not None:
             self.call_id = new_call_id(self.started_at_ns)
             self._slot = self.worker.open_calls.open(
                 self.call_id,

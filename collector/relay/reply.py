@@ -14,7 +14,7 @@ from collector.apis.reading import Reading
 from collector.apis.replies import stream_error_event
 from collector.relay.chunked import BadChunk, ChunkedBody
 from collector.relay.reply_head import BadReply, Framing, ReplyHead
-from collector.relay.tap import Tap, make_tap
+from collector.relay.tap import Tap, is_framed, make_tap
 
 _GAPS = 8192  # at most so many gaps between content events are kept
 
@@ -45,6 +45,7 @@ class Reply:
         "head",
         "hides",
         "passing",
+        "streams",
         "tap",
     )
 
@@ -52,6 +53,7 @@ class Reply:
         self.head, self.endpoint = head, endpoint
         self.done = False
         self.tap: Tap | None = None
+        self.streams = head.event_stream or (endpoint is not None and is_framed(endpoint, head))
         self.hides = hides and head.event_stream and not head.content_encoding
         self.first_content_at = self.content_at = 0.0
         self.gaps: list[float] = []

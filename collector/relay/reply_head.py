@@ -63,6 +63,7 @@ class ReplyHead:
         "close",
         "content_encoding",
         "content_length",
+        "content_type",
         "event_stream",
         "framing",
         "has_dropped",
@@ -82,6 +83,7 @@ class ReplyHead:
         self.has_dropped = not self.http11  # a line can't go to the client as it is
         self.event_stream = False
         self.content_encoding = b""
+        self.content_type = b""  # without its parameters
         self.request_id = ""
 
     def kept_lines(self) -> bytes:
@@ -123,6 +125,7 @@ def read_reply_head(raw: bytes, *, to_head_request: bool) -> ReplyHead:
             chunked = True
         elif kind is _TYPE:
             head.event_stream = line.length == 1
+            head.content_type = line.text
         else:
             _note(head, line)
     if to_head_request or head.status in (204, 304) or head.status < 200:
@@ -191,7 +194,8 @@ def _classify(name: bytes, value: bytes) -> _Line:
             raise BadReply("its Transfer-Encoding is not chunked")
         return _Line(_Kind.CHUNKED)
     if name == b"content-type":
-        return _Line(_Kind.TYPE, int(value[:17].lower() == b"text/event-stream"))
+        kind = value.partition(b";")[0].strip().lower()
+        return _Line(_Kind.TYPE, int(value[:17].lower() == b"text/event-stream"), kind)
     if name == b"connection":
         return _Line(_Kind.CONNECTION, text=value.lower())
     if name == b"content-encoding" and value.lower() not in (b"", b"identity"):

@@ -107,8 +107,19 @@ class Tap(Protocol):
 
 
 def make_tap(endpoint: Endpoint, head: ReplyHead, limit: int) -> Tap:
-    tap: Tap = endpoint.reader() if head.event_stream else WholeTap(endpoint, head.status, limit)
+    tap: Tap
+    if head.event_stream:
+        tap = endpoint.reader()
+    elif is_framed(endpoint, head) and endpoint.framed is not None:
+        tap = endpoint.framed()
+    else:
+        tap = WholeTap(endpoint, head.status, limit)
     encoding = head.content_encoding
     if encoding:
         return EncodedTap(tap, find_decoder(encoding), encoding, limit)
     return tap
+
+
+def is_framed(endpoint: Endpoint, head: ReplyHead) -> bool:
+    """A stream in a framing of its API's own: lines, an array, binary frames."""
+    return endpoint.framed is not None and head.status < 400 and head.content_type == endpoint.framed_type

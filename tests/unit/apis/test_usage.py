@@ -23,7 +23,7 @@ def read_usage(endpoint, usage):
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/chat/completions", "/api/v1/chat/completions", "/openai/deployments/d/chat/completions"]
+    "path", ["/v1/chat/completions", "/api/v1/chat/completions", "/openai/v1/chat/completions"]
 )
 def test_prefixes_need_no_configuration(path):
     assert find_endpoint(b"POST", path.encode()) is CHAT
