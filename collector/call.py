@@ -46,6 +46,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_uses: int | None = None
     images: int | None = None
     audio_seconds: float | None = None
+    search_units: int | None = None  # what a reranker bills: a query with its documents
 
 
 class Call(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
