@@ -20,6 +20,9 @@ class UpstreamPlan(msgspec.Struct, frozen=True, kw_only=True):
     provider: str = ""
     zone: str = ""
     ca_file: str = ""
+    cert: str = ""  # shown to the upstream
+    cert_key: str = ""  # "": the certificate's file holds it
+    files_version: str = ""  # changes with what these files hold, so that a renewed one makes another plan
     headers: dict[str, str] = {}  # injected into every request (upstream keys); replaces the client's own
     asks_usage: bool = True  # may stream_options.include_usage be spliced in
     drain_s: float = 0.0  # how long to go on reading after the client left
@@ -37,6 +40,15 @@ class RoutePlan(msgspec.Struct, frozen=True, kw_only=True):
     environment: str = ""
 
 
+class TlsPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the relay shows its clients, and, with `client_ca`, whose certificates they must show."""
+
+    cert: str
+    key: str
+    client_ca: str = ""
+    files_version: str = ""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     head_bytes: int = 64 * 1024
     body_bytes: int = 512 * 1024 * 1024
@@ -51,6 +63,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     read_reply_bytes: int = 8 * 1024 * 1024  # a whole reply up to this size is read for its usage
     buffer_bytes: int = 256 * 1024  # high-water mark towards either side
     shutdown_grace_s: float = 30.0
+    tunnel_idle_timeout_s: float = 3600.0  # a WebSocket on which nothing passes, pings included
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +73,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     upstreams: list[UpstreamPlan]
     routes: list[RoutePlan]
     limits: Limits = Limits()
+    tls: TlsPlan | None = None
     tenant: str = "default"
     environment: str = ""
     hash_secret: str = ""  # hex; keys and idempotency keys are kept only as hashes keyed by it

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from collector.config.model import Config, Route, Upstream
+from collector.config.certificates import version_of
+from collector.config.model import Config, Route, Tls, Upstream
 from collector.errors import ConfigError
-from collector.plan import Limits, Plan, RoutePlan, UpstreamPlan
+from collector.plan import Limits, Plan, RoutePlan, TlsPlan, UpstreamPlan
 
 PROVIDER_BY_HOST = {  # the end of a host's name -> the price list's name for it
     "api.openai.com": "openai",
@@ -86,6 +87,7 @@ def make_plan(config: Config) -> Plan:
         upstreams=[plan_upstream(name, upstream) for name, upstream in config.upstreams.items()],
         routes=[plan_route(route) for route in config.routes],
         limits=Limits(**config.relay.limits.model_dump()),
+        tls=plan_tls(config.relay.tls) if config.relay.tls else None,
         tenant=config.tenant,
         environment=config.environment,
         hash_secret=_hex(config.hash_secret.get_secret_value()),
@@ -112,9 +114,21 @@ def plan_upstream(name: str, upstream: Upstream) -> UpstreamPlan:
         provider=upstream.provider or guess_provider(host),
         zone=upstream.zone,
         ca_file=str(upstream.ca_file or ""),
+        cert=str(upstream.cert or ""),
+        cert_key=str(upstream.cert_key or ""),
+        files_version=version_of(upstream.ca_file, upstream.cert, upstream.cert_key),
         headers=_headers(upstream),
         asks_usage=upstream.asks_usage,
         drain_s=upstream.drain_s,
+    )
+
+
+def plan_tls(tls: Tls) -> TlsPlan:
+    return TlsPlan(
+        cert=str(tls.cert),
+        key=str(tls.key),
+        client_ca=str(tls.client_ca or ""),
+        files_version=version_of(tls.cert, tls.key, tls.client_ca),
     )
 
 

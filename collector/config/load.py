@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from collector.config.certificates import check_certificates
 from collector.config.environment import read_environment, variable_form
 from collector.config.model import Config, with_default_paths
 from collector.config.refuse import check_across, render, validate
@@ -60,6 +61,7 @@ def load_config(
     problems = file.problems + variables.problems
     config, refused = validate(raw, origins)
     problems += refused + check_across(raw, origins)
+    problems += check_certificates(config, origins) if config is not None else []
     if problems or config is None:
         raise ConfigError(render(problems))
     return Loaded(config, path, origins, file.warnings + variables.warnings)

@@ -142,12 +142,22 @@ class LimitsSection(Section):
     read_reply_bytes: Positive = Limits().read_reply_bytes
     buffer_bytes: Positive = Limits().buffer_bytes
     shutdown_grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Limits().shutdown_grace_s
+    tunnel_idle_timeout_s: Seconds = Limits().tunnel_idle_timeout_s
+
+
+class Tls(Section):
+    """The relay's own certificate; with `client_ca` a client must show one of that authority's."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
 
 
 class Relay(Section):
     listen: Address = "127.0.0.1:4000"
     workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = 1
     limits: LimitsSection = LimitsSection()
+    tls: Tls | None = None
 
 
 class Web(Section):
@@ -195,6 +205,8 @@ class Upstream(Section):
     metrics: Annotated[str, AfterValidator(_check_metrics)] = ""  # a path on the upstream, or a URL
     hosting: Hosting | None = None
     ca_file: Path | None = None
+    cert: Path | None = None  # shown to the upstream
+    cert_key: Path | None = None  # of `cert`, where that file doesn't hold it
     asks_usage: bool = True
     drain_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 

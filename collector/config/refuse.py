@@ -92,7 +92,7 @@ def _fields_at(key: Key) -> list[str]:
     for part in key:
         model = _step(model, part)
     names = list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
-    return [*names, "key_file"] if "key" in names else names
+    return [*names, "key_file"] if key[:1] == ("upstreams",) and "key" in names else names
 
 
 def _value_at(raw: Any, key: Key) -> Any:
@@ -107,6 +107,7 @@ def _value_at(raw: Any, key: Key) -> Any:
 def _shown(key: Key, value: Any) -> str:
     """Never a secret, nor a table that may hold one; a URL with a password in it hides that."""
     secret = key[-1:] in {("key",), ("hash_secret",)} or "headers" in key or key == ("database", "url")
+    secret = secret and key != ("relay", "tls", "key")  # a path
     if secret:
         return MASK
     if value is None or isinstance(value, dict | list | SecretStr):

@@ -18,7 +18,7 @@ import yaml
 
 Key = tuple[str | int, ...]
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-PATH_KEYS = {"state_dir", "dir", "data_dir", "ca_file"}
+PATH_KEYS = {"state_dir", "dir", "data_dir", "ca_file", "cert", "cert_key", "client_ca"}
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class _YamlReader:
         if not isinstance(value, str):
             return value
         value = VARIABLE.sub(lambda match: self._variable(match[1], key, node), value)
-        if value and key and key[-1] in PATH_KEYS:
+        if value and key and (key[-1] in PATH_KEYS or key == ("relay", "tls", "key")):
             return str(self._path(value))
         return value
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from collector import __version__
 from collector.config import Loaded, make_plan, with_hash_secret, write_effective
 from collector.errors import SizewiseError
-from collector.plan import write_plan
+from collector.plan import read_plan, write_plan
 from collector.supervise.changes import (
     child_environment,
     part_of,
@@ -267,8 +267,9 @@ class Supervisor:
         new = with_database_url(given, url)
         old, self.config, self._loaded = self.config, new, loaded
         done = []
-        if "relay" in self.kinds and make_plan(old) != make_plan(new):
-            write_plan(make_plan(new), self.run_dir / "plan.json")
+        plan, plan_file = make_plan(new), self.run_dir / "plan.json"
+        if "relay" in self.kinds and read_plan(plan_file) != plan:  # a renewed certificate counts
+            write_plan(plan, plan_file)
             for child in self.crew.of("relay"):
                 child.signal(signal.SIGHUP)
             done.append("relay workers read the new plan")
