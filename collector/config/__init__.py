@@ -6,7 +6,9 @@ lists every problem. Child processes don't check again: they read what the super
 """
 
 from collector.config.effective import (
+    cap_rules,
     make_plan,
+    policy_path,
     read_effective,
     with_hash_secret,
     write_effective,
@@ -24,10 +26,12 @@ __all__ = [
     "Origin",
     "Route",
     "Upstream",
+    "cap_rules",
     "find_state_dir",
     "list_settings",
     "load_config",
     "make_plan",
+    "policy_path",
     "read_effective",
     "render_settings",
     "with_hash_secret",

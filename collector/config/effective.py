@@ -9,15 +9,18 @@ import json
 import os
 import secrets
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from collector.config.certificates import version_of
-from collector.config.model import Config, Route, Tls, Upstream
+from collector.config.model import Cap, Config, Route, Tls, Upstream
+from collector.config.refuse import KEY_HEADERS, is_loopback
 from collector.errors import ConfigError
 from collector.plan import Limits, Plan, RoutePlan, TlsPlan, UpstreamPlan
+from collector.policy import CapKind, CapRule
 
 PROVIDER_BY_HOST = {  # the end of a host's name -> the price list's name for it
     "api.openai.com": "openai",
@@ -91,9 +94,40 @@ def make_plan(config: Config) -> Plan:
         tenant=config.tenant,
         environment=config.environment,
         hash_secret=_hex(config.hash_secret.get_secret_value()),
+        require_keys=demands_keys(config),
+        policy_file=str(policy_path(config)),
         segment_bytes=config.journal.segment_mb * 1024 * 1024,
         fsync_ms=config.journal.fsync_ms,
     )
+
+
+def demands_keys(config: Config) -> bool:
+    """Whoever reaches a relay that holds upstream keys spends with them."""
+    if config.relay.require_keys is not None:
+        return config.relay.require_keys
+    return not is_loopback(config.relay.listen) and any(map(_holds_key, config.upstreams.values()))
+
+
+def _holds_key(upstream: Upstream) -> bool:
+    names = {name.lower() for name in upstream.headers}
+    return bool(upstream.key.get_secret_value() or names & KEY_HEADERS)
+
+
+def policy_path(config: Config) -> Path:
+    """Where record publishes the policy and relays read it, whether they run together or each alone."""
+    return config.state_dir / "run" / "policy.json"
+
+
+def cap_rules(config: Config) -> list[CapRule]:
+    return [_cap_rule(cap) for cap in config.caps]
+
+
+def _cap_rule(cap: Cap) -> CapRule:
+    kind: CapKind = "key" if cap.key else "team" if cap.team else "project"
+    name = cap.key or cap.team or cap.project
+    if cap.usd_per_day is not None:
+        return CapRule(kind=kind, name=name, per="day", limit_usd=cap.usd_per_day)
+    return CapRule(kind=kind, name=name, per="month", limit_usd=cap.usd_per_month or Decimal(0))
 
 
 def plan_upstream(name: str, upstream: Upstream) -> UpstreamPlan:

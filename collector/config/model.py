@@ -120,6 +120,8 @@ DatabaseUrl = Annotated[Secret, AfterValidator(_check_database_url)]
 HeaderSecret = Annotated[Secret, AfterValidator(_check_printable)]
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Dollars = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+CapName = Annotated[str, Field(max_length=120)]
 
 
 class Section(BaseModel):
@@ -156,6 +158,7 @@ class Tls(Section):
 class Relay(Section):
     listen: Address = "127.0.0.1:4000"
     workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = 1
+    require_keys: bool | None = None  # Sizewise's own; None: where it holds upstream keys beyond loopback
     limits: LimitsSection = LimitsSection()
     tls: Tls | None = None
 
@@ -223,6 +226,29 @@ class Route(Section):
     environment: str = ""
 
 
+class Cap(Section):
+    """A hard limit on what a key, a team or a project may spend in a day or month of the reporting zone.
+
+    It can be passed by what the calls under way cost, and by what is called until the relay hears of it: that
+    is about a second, and however far record lags. Only calls whose price is known count.
+    """
+
+    key: CapName = ""  # its name, shared by all keys of that name, or its id
+    team: CapName = ""
+    project: CapName = ""
+    usd_per_day: Dollars | None = None
+    usd_per_month: Dollars | None = None
+    action: Literal["refuse"] = "refuse"
+
+    @model_validator(mode="after")
+    def _check(self) -> "Cap":
+        if sum(bool(name) for name in (self.key, self.team, self.project)) != 1:
+            raise ValueError("a cap names one of key, team and project")
+        if (self.usd_per_day is None) == (self.usd_per_month is None):
+            raise ValueError("a cap has one of usd_per_day and usd_per_month")
+        return self
+
+
 class Config(Section):
     """The effective configuration, whole and checked. Every path in it is absolute."""
 
@@ -238,6 +264,7 @@ class Config(Section):
     reporting: Reporting = Reporting()
     upstreams: Annotated[dict[str, Upstream], AfterValidator(_check_names)] = {}
     routes: list[Route] = []
+    caps: list[Cap] = []
 
     @model_validator(mode="before")
     @classmethod

@@ -17,6 +17,8 @@ from collector.config.model import MASK, Config
 from collector.config.sources import Key, Origin, Problem, did_you_mean, dotted, find_origin
 
 KEY_HEADERS = {"authorization", "x-api-key", "api-key", "x-goog-api-key"}
+MONTH_DAYS = 32
+_NO = {"false", "0", "0.0", "no", "n", "off", "f"}  # what pydantic takes for false
 
 WANTED = {
     "model_type": "a mapping of settings (KEY: VALUE)",
@@ -105,7 +107,10 @@ def _value_at(raw: Any, key: Key) -> Any:
 
 
 def _shown(key: Key, value: Any) -> str:
-    """Never a secret, nor a table that may hold one; a URL with a password in it hides that."""
+    """Never a secret, nor a table that may hold one; a URL with a password in it hides that.
+
+    (The key that a cap names is hidden as well: somebody will write the key itself there.)
+    """
     secret = key[-1:] in {("key",), ("hash_secret",)} or "headers" in key or key == ("database", "url")
     secret = secret and key != ("relay", "tls", "key")  # a path
     if secret:
@@ -132,23 +137,41 @@ def check_across(raw: dict[str, Any], origins: Mapping[Key, Origin]) -> list[Pro
             what = f"no upstream has this name; {hint + ' ' if hint else ''}allowed: {', '.join(names)}"
             key = ("routes", i, "to")
             problems.append(Problem(dotted(key), repr(to), what, find_origin(origins, key)))
-    return problems + _check_exposure(raw, names, origins)
+    return problems + _check_exposure(raw, names, origins) + _check_retention(raw, origins)
 
 
 def _check_exposure(raw: dict[str, Any], names: list[str], origins: Mapping[Key, Origin]) -> list[Problem]:
-    """Whoever reaches a relay that holds upstream keys spends with them."""
+    """Whoever reaches a relay that holds upstream keys spends with them, unless it demands its own."""
     relay = raw.get("relay")
-    listen = relay.get("listen", "") if isinstance(relay, dict) else ""
+    relay = relay if isinstance(relay, dict) else {}
+    listen, required = relay.get("listen", ""), relay.get("require_keys")
+    if required is None or str(required).lower() not in _NO:
+        return []
     holding = [name for name in names if _holds_key(raw["upstreams"][name])]
     if not isinstance(listen, str) or not listen or is_loopback(listen) or not holding:
         return []
     what = (
         f"the relay holds a key for {', '.join(holding)}, and whoever reaches this address spends with it. "
-        "Listen on 127.0.0.1, or take the key away and let every client send its own. "
-        "(Keys of Sizewise's own, which would allow this, can't be demanded yet.)"
+        "Leave relay.require_keys true (`sizewise keys create` makes the keys), listen on 127.0.0.1, or take "
+        "the key away and let every client send its own."
     )
-    key = ("relay", "listen")
-    return [Problem(dotted(key), repr(listen), what, find_origin(origins, key))]
+    key = ("relay", "require_keys")
+    return [Problem(dotted(key), repr(required), f"{listen}: {what}", find_origin(origins, key))]
+
+
+def _check_retention(raw: dict[str, Any], origins: Mapping[Key, Origin]) -> list[Problem]:
+    """What a key or a project spent is known only as long as its calls are kept."""
+    database, caps = raw.get("database"), raw.get("caps")
+    days = database.get("retention_days", MONTH_DAYS) if isinstance(database, dict) else MONTH_DAYS
+    if not str(days).isdigit() or int(days) >= MONTH_DAYS or not isinstance(caps, list):
+        return []
+    problems = []
+    for i, cap in enumerate(caps):
+        if isinstance(cap, dict) and "usd_per_month" in cap and not cap.get("team"):
+            key = ("caps", i, "usd_per_month")
+            what = f"calls are kept for {days} days only; a month needs database.retention_days {MONTH_DAYS}"
+            problems.append(Problem(dotted(key), "", what, find_origin(origins, key)))
+    return problems
 
 
 def _holds_key(upstream: Any) -> bool:

@@ -13,16 +13,18 @@ from pathlib import Path
 from threading import Event
 
 from collector.children import die_with_parent
-from collector.config import Config, read_effective
+from collector.config import Config, cap_rules, policy_path, read_effective
 from collector.errors import SizewiseError
 from collector.ledger.exporter import PostgresSpanExporter
 from collector.ledger.journals import Journals, lock_journals
 from collector.ledger.metrics import RecordMetrics
+from collector.ledger.policy import PolicyPublisher
 from collector.ledger.prices import PriceList
 from collector.ledger.recorder import Recorder, calm_garbage_collection
 from collector.ledger.serving import serve
 
 log = logging.getLogger("collector.ledger")
+STOP_S = 2.0
 
 
 class JsonLines(logging.Formatter):
@@ -72,9 +74,12 @@ def record(config: Config, stop: Event) -> None:
         interval_s=config.record.interval_ms / 1000,
         retention_days=retention_days,
     )
+    publisher = PolicyPublisher(url, policy_path(config), tenant=config.tenant, rules=cap_rules(config))
     log.info("recording %s, metrics on %s", config.journal.dir, config.record.listen)
     calm_garbage_collection()
+    publishing = publisher.start(stop)
     recorder.run(stop)
+    publishing.join(STOP_S)
     if server is not None:
         server.shutdown()
     log.info("stopped: %d calls recorded, %d bytes wait", metrics.recorded, metrics.lag_bytes)

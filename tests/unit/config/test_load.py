@@ -1,11 +1,12 @@
 """From file and variables to a Config, or to all of what is wrong."""
 
 import os
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from collector.config import Loaded, find_state_dir, load_config
+from collector.config import Loaded, cap_rules, find_state_dir, load_config, make_plan
 from collector.errors import ConfigError
 
 
@@ -162,6 +163,14 @@ WRONG = {
     "upstreams: {a: {url: http://a, api: opnai}}": "should be 'openai' or 'anthropic'",
     "upstreams: {a: {url: http://a, zone: 'a b'}}": "upstreams.a.zone = 'a b' ({file}:1): a zone is a name",
     "upstreams: {a: {url: http://a, headers: {'a b': x}}}": "'a b' is no name of a header",
+    "caps: [{team: a, usd_per_day: -1}]": "caps[0].usd_per_day = -1 ({file}:1): should be greater than",
+    "caps: [{team: a, usd_per_day: .nan}]": "caps[0].usd_per_day = nan ({file}:1): should be a finite number",
+    "caps: [{team: a, usd_per_day: 1, action: tell}]": "caps[0].action = 'tell' ({file}:1): should be",
+    "caps: [{team: a, usd_per_week: 1}]": "caps[0].usd_per_week ({file}:1): no such key; did you mean",
+    "caps:\n  - {team: a, key: b, usd_per_day: 1}": "caps[0] ({file}:2): a cap names one of key, team and",
+    "caps: [{usd_per_day: 1}]": "a cap names one of key, team and project",
+    "caps: [{team: a, usd_per_day: 1, usd_per_month: 2}]": "a cap has one of usd_per_day and usd_per_month",
+    "caps: {team: a}": "caps ({file}:1): allowed is a list",
     "upstreams: {a: {url: http://a}}\nroutes: [{to: b}]": "routes[0].to = 'b' ({file}:2): no upstream has",
     "upstreams: {a: {url: http://a, key: '${GONE}'}}": "the variable GONE is not set",
     "upstreams: {a: {url: http://a, key_file: gone}}": "upstreams.a.key_file = gone ({file}:1): can't be",
@@ -211,15 +220,62 @@ def test_lists_all_problems_at_once(tmp_path: Path) -> None:
     assert keys == {"relay.listn", "reporting.timezone", "routes[0].to", "tenant", "SIZEWISE_FOO"}
 
 
-@pytest.mark.parametrize("holder", ["key: sk-1", "headers: {Authorization: x}", "headers: {X-Api-Key: x}"])
-def test_a_relay_with_upstream_keys_stays_on_loopback(tmp_path: Path, holder: str) -> None:
+HOLDERS = ["key: sk-1", "headers: {Authorization: x}", "headers: {X-Api-Key: x}"]
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_a_relay_with_upstream_keys_demands_its_own_beyond_loopback(tmp_path: Path, holder: str) -> None:
     text = "upstreams: {a: {url: http://a, %s}}\nrelay: {listen: '%s'}"
     for loopback in ("127.0.0.1:4000", "[::1]:4000", "localhost:4000"):
-        load(tmp_path, text % (holder, loopback))
+        assert not make_plan(load(tmp_path, text % (holder, loopback)).config).require_keys
     for exposed in ("0.0.0.0:4000", "[::]:4000", "10.0.0.1:4000"):
-        (problem,) = refused(tmp_path, text % (holder, exposed))
-        assert "relay.listen" in problem
-        assert "the relay holds a key for a" in problem
+        assert make_plan(load(tmp_path, text % (holder, exposed)).config).require_keys
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize("no", ["false", "no", "0", "'off'"])
+def test_a_relay_that_demands_no_keys_stays_on_loopback(tmp_path: Path, holder: str, no: str) -> None:
+    text = "upstreams: {a: {url: http://a, %s}}\nrelay: {listen: '%s', require_keys: %s}"
+    assert not make_plan(load(tmp_path, text % (holder, "127.0.0.1:4000", no)).config).require_keys
+    (problem,) = refused(tmp_path, text % (holder, "0.0.0.0:4000", no))
+    assert problem.startswith("relay.require_keys = ")
+    assert "the relay holds a key for a" in problem
+
+
+def test_a_variable_takes_the_demand_away_as_little(tmp_path: Path) -> None:
+    text = "upstreams: {a: {url: http://a, key: x}}\nrelay: {listen: '0.0.0.0:4000'}"
+    (problem,) = refused(tmp_path, text, SIZEWISE_RELAY__REQUIRE_KEYS="False")
+    assert "relay.require_keys = 'False' (SIZEWISE_RELAY__REQUIRE_KEYS): 0.0.0.0:4000" in problem
+
+
+def test_keys_may_be_demanded_on_loopback_too(tmp_path: Path) -> None:
+    assert make_plan(load(tmp_path, "relay: {require_keys: true}").config).require_keys
+
+
+def test_caps_become_rules(tmp_path: Path) -> None:
+    text = """
+caps:
+  - {team: search, usd_per_day: 12.5}
+  - {project: index, usd_per_month: "300.01", action: refuse}
+  - {key: batch, usd_per_month: 0}
+"""
+    found = [
+        (rule.kind, rule.name, rule.per, rule.limit_usd) for rule in cap_rules(load(tmp_path, text).config)
+    ]
+    assert found == [
+        ("team", "search", "day", Decimal("12.5")),
+        ("project", "index", "month", Decimal("300.01")),
+        ("key", "batch", "month", Decimal(0)),
+    ]
+
+
+def test_a_month_of_a_project_needs_its_calls_for_a_month(tmp_path: Path) -> None:
+    text = "database: {retention_days: %d}\ncaps: [{%s: a, usd_per_month: 1}, {key: a, usd_per_day: 1}]"
+    load(tmp_path, text % (20, "team"))
+    load(tmp_path, text % (32, "project"))
+    (problem,) = refused(tmp_path, text % (31, "project"))
+    assert problem.startswith("caps[0].usd_per_month (")
+    assert "database.retention_days 32" in problem
 
 
 def test_a_relay_without_keys_may_listen_anywhere(tmp_path: Path) -> None:
