@@ -40,7 +40,6 @@ class FramedReader:
     """Reads a reply from the side, as a StreamReader does; nothing of it can be hidden."""
 
     __slots__ = ("_broken", "_cutter", "_reader")
-    end_marks: tuple[bytes, ...] = ()
     mid_event = True  # no place for an event of our own
 
     def __init__(self, cutter: Cutter, reader: StreamReader) -> None:

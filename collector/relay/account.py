@@ -4,6 +4,7 @@
 keeps the two apart and together whole.
 """
 
+from operator import sub
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -104,9 +105,10 @@ def _add_reply(varying: Varying, reply: "Reply", reading: Reading, started: floa
         varying.request_id = head.request_id
     if reply.streams:
         varying.stream = True
-        if reply.first_content_at:
-            varying.first_content_us = int((reply.first_content_at - started) * 1e6)
-        varying.gap_p50_us, varying.gap_p99_us = _percentiles(reply.gaps)
+        times = reply.content_times
+        if times:
+            varying.first_content_us = int((times[0] - started) * 1e6)
+            varying.gap_p50_us, varying.gap_p99_us = _gaps(times)
     if reading.queue_ms is not None:
         varying.queue_us = int(reading.queue_ms * 1000)
     if reading.engine_ms is not None:
@@ -124,10 +126,10 @@ def _read_outcome(exchange: "Exchange", reading: Reading) -> Outcome:
     return "ok"
 
 
-def _percentiles(gaps: list[float]) -> tuple[int | None, int | None]:
-    """Median and p99."""
-    if not gaps:
+def _gaps(times: list[float]) -> tuple[int | None, int | None]:
+    """Median and p99 of the time between two pieces with content."""
+    if len(times) < 2:
         return None, None
-    ordered = sorted(gaps)
+    ordered = sorted(map(sub, times[1:], times))
     last = len(ordered) - 1
     return int(ordered[last // 2] * 1e6), int(ordered[int(last * 0.99)] * 1e6)

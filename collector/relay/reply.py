@@ -16,7 +16,7 @@ from collector.relay.chunked import BadChunk, ChunkedBody
 from collector.relay.reply_head import BadReply, Framing, ReplyHead
 from collector.relay.tap import Tap, is_framed, make_tap
 
-_GAPS = 8192  # at most so many gaps between content events are kept
+_CONTENT_TIMES = 8192  # at most so many times of content are kept
 
 
 class Passing(enum.IntEnum):
@@ -37,11 +37,9 @@ class Reply:
         "_chunked",
         "_left",
         "_reading",
-        "content_at",
+        "content_times",
         "done",
         "endpoint",
-        "first_content_at",
-        "gaps",
         "head",
         "hides",
         "passing",
@@ -55,8 +53,7 @@ class Reply:
         self.tap: Tap | None = None
         self.streams = head.event_stream or (endpoint is not None and is_framed(endpoint, head))
         self.hides = hides and head.event_stream and not head.content_encoding
-        self.first_content_at = self.content_at = 0.0
-        self.gaps: list[float] = []
+        self.content_times: list[float] = []  # when pieces with content came
         self._reading: Reading | None = None
         framing = head.framing
         self._chunked = ChunkedBody() if framing is _CHUNKED else None
@@ -160,12 +157,8 @@ class Reply:
         return data if self.passing is not _BARE else piece
 
     def _note_content(self, now: float) -> None:
-        if self.content_at:
-            if len(self.gaps) < _GAPS:
-                self.gaps.append(now - self.content_at)
-        else:
-            self.first_content_at = now
-        self.content_at = now
+        if len(self.content_times) < _CONTENT_TIMES:
+            self.content_times.append(now)
 
     def _pass(self, pieces: list[bytes], data: bytes, now: float) -> bytes:
         tap = self.tap

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from collector.call import Call, new_call_id
 from collector.journal.record import HEADER_BYTES, decode, encode_about, encode_parts
 from collector.plan import Plan, UpstreamPlan
-from collector.relay.account import Varying, _percentiles
+from collector.relay.account import Varying, _gaps
 from collector.relay.courses import describe
 from collector.relay.request_head import parse_request_head
 from collector.relay.routes import Target
@@ -51,14 +51,18 @@ def test_the_parts_make_the_call() -> None:
     assert (whole.team, whole.upstream, whole.path) == ("blue", "up", "/v1/chat/completions")
 
 
-@given(st.lists(st.floats(0, 10), max_size=200))
-def test_percentiles_are_gaps_that_were(gaps: list[float]) -> None:
-    median, p99 = _percentiles(list(gaps))
-    if not gaps:
+@given(st.lists(st.integers(0, 10_000_000), max_size=200))
+def test_percentiles_are_gaps_that_were(gaps_us: list[int]) -> None:
+    times, now = [1.0], 1.0
+    for gap_us in gaps_us:
+        times.append(now := now + gap_us / 1e6)
+    median, p99 = _gaps(times)
+    if not gaps_us:
         assert (median, p99) == (None, None)
     else:
         assert median is not None
         assert p99 is not None
-        assert {median, p99} <= {int(gap * 1e6) for gap in gaps}
-        assert sum(int(gap * 1e6) <= median for gap in gaps) * 2 >= len(gaps)
-        assert sum(int(gap * 1e6) <= p99 for gap in gaps) >= 0.98 * len(gaps) - 1
+        near = {gap_us + rounding for gap_us in gaps_us for rounding in (-1, 0, 1)}
+        assert {median, p99} <= near
+        assert sum(gap_us <= median + 1 for gap_us in gaps_us) * 2 >= len(gaps_us)
+        assert sum(gap_us <= p99 + 1 for gap_us in gaps_us) >= 0.98 * len(gaps_us) - 1

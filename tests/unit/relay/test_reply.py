@@ -1,6 +1,7 @@
 """Replies: the client gets the body whatever the cuts, less a hidden event, and nothing from behind it."""
 
 import gzip
+import zlib
 from itertools import pairwise
 
 import httptools
@@ -172,7 +173,7 @@ def test_framing_is_what_the_client_can_read(http11: bool) -> None:
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"x-gzip", b"deflate"])
 def test_a_compressed_stream_is_read_aside_and_never_changed(encoding: bytes) -> None:
-    packed = gzip.compress(BODY)
+    packed = zlib.compress(BODY) if encoding == b"deflate" else gzip.compress(BODY)
     for hides in (False, True):
         reply = make_reply(
             STREAM, b"Content-Encoding: " + encoding, b"Transfer-Encoding: chunked", hides=hides
@@ -230,7 +231,7 @@ def test_gaps_between_events_are_kept() -> None:
     reply = make_reply(STREAM)
     for now in (10.0, 10.5, 12.0):
         reply.take(CONTENT % b"a", now)
-    assert (reply.first_content_at, reply.gaps) == (10.0, [0.5, 1.5])
+    assert reply.content_times == [10.0, 10.5, 12.0]
 
 
 def test_a_whole_reply_is_read_at_once() -> None:
