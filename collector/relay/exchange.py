@@ -303,7 +303,7 @@ class Exchange:
             data = rest  # hints such as 103 are not passed on
         if len(data) > _REPLY_HEAD_BYTES:
             raise BadReply("its head is too long")
-        if not b"HTTP/1.".startswith(data[:7]):
+        if not b"HTTP/1.".startswith(data[:7]) or b"\n" in data.partition(b"\r\n")[0]:
             raise BadReply(f"it begins with {data[:60]!r}, which is no HTTP/1.1 status line")
         self._held = data
 
@@ -407,7 +407,7 @@ class Exchange:
 
     def _cut(self, code: str, message: str) -> None:
         """The reply broke off: the client must see that it isn't whole."""
-        if self._refusal is not None:  # of which the client has seen nothing
+        if not self.reply_bytes:  # ... unless it has seen nothing of it
             self._refusal = None
             self.fail(502, code, message, "upstream_cut")
             return
