@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from collector.cli import config, data, journal, run
+from collector.cli import config, data, journal, keys, run
 from collector.errors import SizewiseError
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ run.register(app)
 app.add_typer(config.app, name="config")
 data.register(app)
 app.add_typer(journal.app, name="journal")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:
