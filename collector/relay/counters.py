@@ -23,6 +23,7 @@ NAMES = (
     "policy_made_at_s",  # seconds since 1970: how old the policy is that holds; 0: none was read yet
     "unauthorized",
     "capped",
+    "tls_failures",  # handshakes that clients did not complete
 )
 
 
@@ -45,6 +46,7 @@ class Counters:
     policy_made_at_s: int
     unauthorized: int
     capped: int
+    tls_failures: int
 
     def __init__(self, path: Path) -> None:
         size = len(_MAGIC) + 8 * len(NAMES)

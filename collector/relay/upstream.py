@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from collector.plan import Limits, UpstreamPlan
+from collector.relay.tls import make_upstream_context
 
 if TYPE_CHECKING:
     from collector.relay.exchange import Exchange
@@ -122,8 +123,7 @@ class Pool:
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = ssl.create_default_context(cafile=self.upstream.ca_file or None)
-            self._tls.set_alpn_protocols(["http/1.1"])
+            self._tls = make_upstream_context(self.upstream)
         return self._tls
 
     def sweep(self, now: float) -> None:

@@ -10,11 +10,9 @@ Invariants
 import asyncio
 import hashlib
 import hmac
-import json
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -22,8 +20,10 @@ from typing import Any
 
 from collector.journal.writer import Journal
 from collector.plan import Plan, UpstreamPlan, read_plan
+from collector.relay.acceptor import Acceptor, make_context
 from collector.relay.counters import Counters
 from collector.relay.exchange import Exchange, Upload
+from collector.relay.log import log
 from collector.relay.open_calls import OpenCalls, read_left_open
 from collector.relay.policy import Admission
 from collector.relay.routes import Router
@@ -35,7 +35,7 @@ _SWEEP_S = 0.25
 
 class Worker:
     def __init__(self, plan: Plan, plan_file: Path, number: int, listener: socket.socket) -> None:
-        self.plan, self._plan_file, self._listener = plan, plan_file, listener
+        self.plan, self._plan_file = plan, plan_file
         self.name = f"w{number}"
         self.loop = asyncio.get_running_loop()
         folder = Path(plan.journal_dir) / self.name
@@ -56,16 +56,19 @@ class Worker:
         self.clients: set[ClientConnection] = set()
         self.clock = time.monotonic()  # coarse: as of the last sweep
         self.stopping = False
-        self._arriving = 0  # connections accepted that are no clients yet
         self._pools: dict[str, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: dict[Exchange, float] = {}
         self._hash_key = bytes.fromhex(plan.hash_secret)
         self._stopped = asyncio.Event()
+        try:
+            self.acceptor = Acceptor(self, listener, number)
+        except OSError as error:
+            log("cannot_accept", worker=self.name, error=str(error))
+            raise SystemExit(1) from error
 
     async def run(self) -> None:
-        self._listener.setblocking(False)
-        self.loop.add_reader(self._listener.fileno(), self._accept)
+        self.acceptor.start()
         self.loop.add_signal_handler(signal.SIGTERM, self.stop)
         self.loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor decides
         self.loop.add_signal_handler(signal.SIGHUP, self.reload)
@@ -73,39 +76,6 @@ class Worker:
         await self._stopped.wait()
         self.counters.publish()
         self.journal.close()
-
-    def _accept(self) -> None:
-        for _ in range(16):
-            if len(self.clients) + self._arriving >= self.plan.limits.connections_per_worker:
-                self._rest()  # another worker, or this one in a moment, takes what waits
-                return
-            try:
-                raw, _ = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:  # out of descriptors: leave the rest in the queue for a moment
-                log("accept_failed", worker=self.name, error=str(error))
-                self._rest()
-                return
-            self.counters.accepted += 1
-            if raw.family in (socket.AF_INET, socket.AF_INET6):
-                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._arriving += 1
-            self.spawn(self._serve(raw))
-
-    async def _serve(self, raw: socket.socket) -> None:
-        try:
-            await self.loop.connect_accepted_socket(lambda: ClientConnection(self), raw)
-        finally:
-            self._arriving -= 1
-
-    def _rest(self) -> None:
-        self.loop.remove_reader(self._listener.fileno())
-        self.loop.call_later(0.1, self._resume_accepting)
-
-    def _resume_accepting(self) -> None:
-        if not self.stopping:
-            self.loop.add_reader(self._listener.fileno(), self._accept)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self.loop.create_task(work)
@@ -157,6 +127,7 @@ class Worker:
             pool.sweep(now)
         if self._refresh_policy():
             self.heads = Heads(self.admission.identify)
+        self.acceptor.beat()
         self._publish()
         if self.stopping and not self.clients and not self._draining:
             self._stopped.set()
@@ -197,8 +168,7 @@ class Worker:
         if self.stopping:
             return
         self.stopping = True
-        self.loop.remove_reader(self._listener.fileno())
-        self._listener.close()
+        self.acceptor.stop()
         for client in list(self.clients):
             if client.exchange is None:
                 client.transport.close()
@@ -213,9 +183,11 @@ class Worker:
         """Take the new plan; what is under way ends as it began."""
         try:
             plan = read_plan(self._plan_file)
-        except (OSError, ValueError) as error:
+            context = make_context(plan)
+        except (OSError, ValueError) as error:  # a certificate that can't be used is an OSError
             log("reload_failed", worker=self.name, error=str(error))
             return
+        self.acceptor.use(context)
         self.plan = plan
         self.router = Router(plan)
         self.admission = Admission(plan)
@@ -227,8 +199,3 @@ class Worker:
             pool.close_idle()
             pool.retired = True
         log("reloaded", worker=self.name)
-
-
-def log(event: str, **facts: object) -> None:
-    """One line of JSON; never a secret, never a prompt."""
-    print(json.dumps({"event": event, "at": time.time(), **facts}), file=sys.stderr, flush=True)  # noqa: T201
