@@ -101,6 +101,9 @@ class Line:
         self._ahead = data[size:]
         return data[:size]
 
+    def unread(self, data: bytes) -> None:
+        self._ahead = data + self._ahead
+
     def expect(self, data: bytes) -> "Line":
         got = self.read(len(data))
         assert got == data
