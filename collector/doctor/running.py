@@ -1,0 +1,58 @@
+"""What `--prove` needs of what runs: the relay's address, the upstream to measure, and the ledger's word."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+
+from collector.config import Config, load_config
+from collector.doctor import processes
+from collector.doctor.examine import find_database
+from collector.doctor.proof import LedgerShare
+from collector.errors import SizewiseError
+from collector.plan import Plan, UpstreamPlan
+from collector.spend.scope import scoped
+from collector.supervise.sockets import reachable_address
+
+HOUR = timedelta(hours=1)
+
+
+def find_relay(config_file: Path | None) -> tuple[str, Plan, Config]:
+    config = load_config(config_file).config
+    run = processes.gather(config.state_dir)
+    address = run.addresses.get("relay")
+    if address is None or run.plan is None:
+        said = f" ({'; '.join(run.failures)})" if run.failures else ""
+        raise SizewiseError(
+            f"No relay runs for {config.state_dir}{said}: there is nothing to measure. "
+            "Start `sizewise up` first."
+        )
+    return reachable_address(address), run.plan, config
+
+
+def find_upstream(plan: Plan, name: str) -> UpstreamPlan:
+    """The named one, else the one that takes whatever no other route took."""
+    known = {upstream.name: upstream for upstream in plan.upstreams}
+    wanted = name or next((route.to for route in reversed(plan.routes)), "")
+    if wanted not in known:
+        raise SizewiseError(
+            f"--upstream {wanted}: no such upstream runs; there are {', '.join(known) or 'none'}."
+        )
+    return known[wanted]
+
+
+def find_ledger_share(config: Config) -> LedgerShare | None:
+    url, _ = find_database(config)
+    if not url:
+        return None
+    since = datetime.now(UTC) - HOUR
+    try:
+        with psycopg.connect(url, connect_timeout=5, application_name="sizewise doctor") as connection:
+            connection.read_only = True
+            connection.execute("SET statement_timeout = 10000")
+            row = connection.execute(
+                scoped("doctor_relay"), {"tenant": config.tenant, "since": since}
+            ).fetchone()
+    except psycopg.Error:
+        return None
+    return LedgerShare(*row) if row else None

@@ -1,0 +1,2 @@
+-- The server's wall clock, now.
+SELECT clock_timestamp()
