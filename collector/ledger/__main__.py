@@ -10,7 +10,7 @@ import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 from collector.children import die_with_parent
 from collector.config import Config, cap_rules, policy_path, read_effective
@@ -41,8 +41,7 @@ def main() -> int:
     parser.add_argument("--config-file", type=Path, required=True)
     arguments = parser.parse_args()
     stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop)
     die_with_parent()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
@@ -56,6 +55,22 @@ def main() -> int:
         log.exception("record broke off; what was not recorded stands in the journals")
         return 1
     return 0
+
+
+def stop_on_signals(stop: Event) -> None:
+    """A thread waits for the signal. A handler would run in the main thread, which may stand within
+    `stop.wait()` just then and hold the very lock that `stop.set()` needs: both would wait for ever.
+
+    To be called before any other thread is started, since threads inherit which signals are blocked.
+    """
+    numbers = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+    def wait() -> None:
+        signal.sigwait(numbers)
+        stop.set()
+
+    Thread(target=wait, name="signals", daemon=True).start()
 
 
 def record(config: Config, stop: Event) -> None:
