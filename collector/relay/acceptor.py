@@ -7,6 +7,7 @@ Invariants
 """
 
 import asyncio
+import select
 import socket
 import ssl
 import time
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 0.005
 _WAIT_S = 0.001
-_NEW_WAIT_S = 0.05  # what was waited for longer ago was another connection
 _PASS_OVER_S = 0.1
 _REST_S = 0.1
 _AT_ONCE = 16
@@ -36,6 +36,8 @@ class Acceptor:
         self._balance = Balance(Path(worker.plan.journal_dir) / "balance", number)
         self._tls = make_context(worker.plan)
         self._arriving = 0  # accepted, and no client yet: its TLS handshake is under way
+        self._queue = select.poll()
+        self._queue.register(listener.fileno(), select.POLLIN)
         self._waiting_since = 0.0
         self._reading = self._stopped = False
 
@@ -58,6 +60,10 @@ class Acceptor:
     def held(self) -> int:
         return len(self._worker.clients) + self._arriving
 
+    def note_left(self) -> None:
+        """A connection has ended: a sibling may look at once."""
+        self._balance.note_left(self.held)
+
     def beat(self) -> None:
         """Once a sweep."""
         if self._stopped:
@@ -78,7 +84,7 @@ class Acceptor:
         least, taken_at = self._balance.least_other(now)
         if load > least and self._may_wait(now, taken_at):
             self._pause()
-            self._worker.loop.call_later(_WAIT_S, self._resume)
+            self._worker.loop.call_later(_WAIT_S, self._look_again)
             return
         if least == float("inf"):
             self._take(_AT_ONCE)
@@ -90,9 +96,14 @@ class Acceptor:
         self._take(1 + max(0, min(_AT_ONCE, int((least - load + 1 + least / 16) / 2))))
 
     def _may_wait(self, now: float, taken_at: float) -> bool:
-        if now - self._waiting_since > _NEW_WAIT_S:
+        if not self._waiting_since:
             self._waiting_since = now
         return now - max(self._waiting_since, taken_at) < PATIENCE_S
+
+    def _look_again(self) -> None:
+        if not self._stopped and not self._queue.poll(0):
+            self._waiting_since = 0.0  # somebody took it; the next one is waited for anew
+        self._resume()
 
     def _take(self, count: int) -> None:
         worker = self._worker

@@ -53,6 +53,9 @@ class Balance:
         view[mine + _RECENT] = self._recent(mine, now) + 1.0
         view[mine + _AT], view[mine + _HELD] = now, held
 
+    def note_left(self, held: int) -> None:
+        self._view[self._mine + _HELD] = held
+
     def load(self, now: float, held: int) -> float:
         self._view[self._mine + _HELD] = held
         return held + self._recent(self._mine, now)

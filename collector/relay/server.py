@@ -96,6 +96,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.worker.clients.discard(self)
+        self.worker.acceptor.note_left()
         self._held = b""
         if self.exchange is not None:
             self.exchange.client_left()
