@@ -38,6 +38,9 @@ USAGE_SOURCES = {
     "unknown": "not known",
 }
 
+LITTLE_MS, LITTLE_SHARE = 1.0, 0.05
+STALL_MS, STALL_TIMES = 500.0, 10
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -53,14 +56,18 @@ def outcome_title(outcome: str) -> str:
 
 
 def phases(row: Mapping[str, Any]) -> list[Phase]:
-    """The call's time from end to end, cut where something happened; what isn't known is not cut."""
+    """The call's time from end to end, cut where something happened; what isn't known is not cut.
+
+    connect_ms is how long connecting took, the others are instants. A large body may have come in before it:
+    connecting is shown first all the same, so that each phase has its true length and all sum to the call.
+    """
     whole = row["duration_ms"]
     if not whole or whole <= 0:
         return []
     content = row["first_content_ms"] if row["stream"] else None
     marks = [
         ("connect", "Connecting to the upstream", row["connect_ms"]),
-        ("wait", "Waiting for the first byte", row["first_byte_ms"]),
+        ("wait", "Passing the request on, waiting for the first byte", row["first_byte_ms"]),
         ("content", "Until the first content", content),
         ("rest", "Content, to the end" if content is not None else "To the end", whole),
     ]
@@ -76,14 +83,45 @@ def phases(row: Mapping[str, Any]) -> list[Phase]:
 
 
 def verdict(row: Mapping[str, Any]) -> str:
-    """Is it the sidecar? Said with its own measured share, or not at all."""
+    """Is it the sidecar? Said with its own measured share, or not at all; then who says what of the rest."""
     relay, whole = row["relay_ms"], row["duration_ms"]
     if row["outcome"] == "refused":
         return "Sizewise answered this call itself, so all of its time is ours."
     if relay is None or not whole:
         return "The sidecar's own share of the time was not measured for this call."
     share = percent(round(relay * 1000), round(whole * 1000))
-    if relay <= max(1.0, whole * 0.05):
-        rest = "the rest is the upstream and the network"
-        return f"No. The sidecar took {duration(relay)} of {duration(whole)} ({share}); {rest}."
-    return f"Partly. The sidecar took {duration(relay)} of {duration(whole)} ({share})."
+    blamed = relay > max(LITTLE_MS, whole * LITTLE_SHARE)
+    took = (
+        f"{'Partly' if blamed else 'No'}. The sidecar took {duration(relay)} of {duration(whole)} ({share})"
+    )
+    return " ".join([f"{took}; {rest(row)}.", *stall(row)])
+
+
+def rest(row: Mapping[str, Any]) -> str:
+    """What is not the sidecar's. The server's own times are its word, and are told as such.
+
+    They are taken off only if they fit into the call: a server may count several answers at once.
+    """
+    server = row["queue_ms"], row["engine_ms"]
+    if server == (None, None):
+        return "the rest is the upstream, the network and the client"
+    titles = ("queued for", "computed for")
+    said = [f"{title} {duration(ms)}" for title, ms in zip(titles, server, strict=True) if ms is not None]
+    left = row["duration_ms"] - row["relay_ms"] - sum(ms for ms in server if ms is not None)
+    text = f"the server says that it {' and '.join(said)}"
+    return (
+        f"{text}, the other {duration(left)} are the network, the client and the server's door"
+        if left > 0
+        else text
+    )
+
+
+def stall(row: Mapping[str, Any]) -> list[str]:
+    """A stream that stood still. The relay waits for nobody but the two on its sides."""
+    usual, longest = row["gap_p50_ms"], row["gap_p99_ms"]
+    if usual is None or longest is None or longest < max(STALL_MS, usual * STALL_TIMES):
+        return []
+    return [
+        f"Its pieces came {duration(usual)} apart, but the slowest after {duration(longest)}: "
+        "the upstream paused, or the client read no faster; each piece was passed on as it came."
+    ]
