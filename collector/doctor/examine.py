@@ -38,6 +38,11 @@ from collector.store.embedded.places import find_home
 from collector.store.schema import alembic_config
 from collector.supervise.status import DatabaseStatus
 
+GROUPS = (
+    "config", "processes", "ports", "permissions", "disk", "journal", "database", "schema", "upstreams",
+    "clock", "gpu", "prices", "telemetry",
+)  # fmt: skip
+
 
 def examine(config_file: Path | None, *, call: bool = False, model: str = "") -> list[Finding]:
     watch = clock.Stopwatch()
@@ -51,7 +56,8 @@ def examine(config_file: Path | None, *, call: bool = False, model: str = "") ->
         found += _examine_configured(loaded, run, now, watch, call=call, model=model)
     found += gpu.judge(gpu.gather())
     found += prices.judge_list(prices.list_version(), prices.newest_change(now.date()), now.date())
-    return found + telemetry.judge(telemetry.gather())
+    found += telemetry.judge(telemetry.gather())
+    return sorted(found, key=lambda finding: GROUPS.index(finding.group))
 
 
 def _find_state_dir(config_file: Path | None) -> Path | None:

@@ -29,6 +29,7 @@ def gather(wanted: Mapping[str, str], ours: Mapping[str, str], our_pids: set[int
     return [
         PortFact(kind, ours[kind], "ours") if kind in ours else look(kind, address, our_pids)
         for kind, address in wanted.items()
+        if kind in ours or not address.endswith(":0")  # 0 takes any that is free
     ]
 
 
