@@ -149,6 +149,20 @@ class Line:
     def close(self) -> None:
         self.raw.close()
 
+    def fill(self, limit: int = 200_000_000) -> int:
+        """Send zeros until nobody takes more of them; returns how many went."""
+        piece, sent, refused = bytes(1 << 20), 0, 0
+        self.raw.settimeout(0)
+        while refused < 4 and sent < limit:
+            try:
+                sent += self.raw.send(piece[: limit - sent])
+                refused = 0
+            except BlockingIOError:
+                refused += 1
+                time.sleep(0.05)
+        self.raw.settimeout(PATIENCE_S)
+        return sent
+
     def reset(self) -> None:
         self.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.raw.close()
@@ -218,6 +232,8 @@ class Relay:
         return self.lines[-1]
 
     def calls(self) -> list[Call]:
+        if not self.counters():
+            return []  # it has not begun yet
         return JournalReader(self.folder / "journal" / "w0").read(None, 10_000).calls
 
     def wait_for_calls(self, count: int) -> list[Call]:
@@ -254,12 +270,29 @@ class Relay:
         for line in self.lines:
             line.close()
         if self.process.poll() is None:
+            wait_until(lambda: self.counters().get("beats"))
             self.process.terminate()
             try:
                 assert self.process.wait(PATIENCE_S) == 0
             finally:
                 self.process.kill()
         assert "Traceback" not in self.errors()
+
+
+class FullListener:
+    """A server whose queue is full: it answers no handshake, so that connecting takes for ever."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.port = self._listener.getsockname()[1]
+        self._waiting = [socket.socket() for _ in range(4)]
+        for raw in self._waiting:
+            raw.setblocking(False)
+            raw.connect_ex(("127.0.0.1", self.port))
+
+    def close(self) -> None:
+        for raw in (*self._waiting, self._listener):
+            raw.close()
 
 
 def wait_until(condition: Callable[[], object]) -> None:
@@ -292,15 +325,8 @@ def chunk(data: bytes) -> bytes:
 @pytest.fixture
 def say() -> SimpleNamespace:
     """The words of a dialogue."""
-    return SimpleNamespace(
-        BODY=BODY,
-        request=request,
-        reply=reply,
-        chunk=chunk,
-        wait_until=wait_until,
-        upstream=Upstream,
-        Line=Line,
-    )
+    words = (request, reply, chunk, wait_until)
+    return SimpleNamespace(BODY=BODY, full_listener=FullListener, **{word.__name__: word for word in words})
 
 
 @pytest.fixture
