@@ -116,7 +116,7 @@ class Client:
         rng, body = self._rng, dict[str, Any](messages=[{"role": "user", "content": "word " * 40}])
         if api == "messages":
             path, body["max_tokens"] = "/v1/messages", 64
-            model = "claude-sonnet-4-5"
+            model = "claude-sonnet-4-6"
         else:
             path, model = "/v1/chat/completions", rng.choice(["gpt-4o", "gpt-4o-mini"])
         body["model"] = self._arguments.model or model

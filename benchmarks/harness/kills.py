@@ -143,7 +143,7 @@ def kill_supervisor(stage: Stage, rng: random.Random) -> None:
     with Load(product.relay, stage.log, seed=rng.random(), options=("--may-be-refused",)):
         time.sleep(0.3 + rng.random() * 0.4)
         product.kill_supervisor()
-        wait_until("its children have ended", lambda: not any(map(is_alive, pids)))
+        wait_until(f"its children {pids} have ended", lambda: not any(map(is_alive, pids)))
     product.start()
 
 

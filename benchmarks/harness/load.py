@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.harness.product import wait_until
+
 PATIENCE_S = 60.0
 
 
@@ -19,8 +21,14 @@ class Load:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Load":
+        """Returns once it makes calls."""
+        before = self._size()
         self._process = subprocess.Popen(self._line)
+        wait_until("the client makes calls", lambda: self._size() > before)
         return self
+
+    def _size(self) -> int:
+        return self.log.stat().st_size if self.log.exists() else 0
 
     def stop(self) -> None:
         process, self._process = self._process, None

@@ -129,6 +129,13 @@ class Product:
         except (OSError, ValueError, KeyError):
             return False
 
+    def begin_stop(self) -> "subprocess.Popen[bytes]":
+        """SIGTERM, and no more; the process is the caller's to wait for."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        process.send_signal(signal.SIGTERM)
+        return process
+
     def stop(self, patience_s: float = 60.0) -> int:
         """Politely; whatever is left then is killed and told by the exit status."""
         process, self._process = self._process, None
