@@ -112,7 +112,11 @@ class Product:
     def start(self) -> "Product":
         """Returns when everything answers."""
         self.launch()
-        wait_until("the product is ready", self.is_ready)
+        try:
+            wait_until("the product is ready", self.is_ready, pause_s=0.05)
+        except TimeoutError as problem:
+            self.stop()
+            raise RuntimeError(f"{problem}; its log ends with\n{self.log()[-3000:]}") from None
         return self
 
     def is_ready(self) -> bool:
