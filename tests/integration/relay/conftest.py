@@ -143,23 +143,27 @@ class Line:
         """Nothing came so far."""
         return not self._ahead and not select.select([self.raw], [], [], 0)[0]
 
+    def is_silent_for_long(self) -> bool:
+        return not self._ahead and not select.select([self.raw], [], [], 0.4)[0]
+
     def half_close(self) -> None:
         self.raw.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         self.raw.close()
 
-    def fill(self, limit: int = 200_000_000) -> int:
-        """Send zeros until nobody takes more of them; returns how many went."""
+    def fill(self, limit: int = 200_000_000, tries: int = 4) -> int:
+        """Send zeros until nobody takes more of them, `tries` times in a row; returns how many went."""
         piece, sent, refused = bytes(1 << 20), 0, 0
         self.raw.settimeout(0)
-        while refused < 4 and sent < limit:
+        while refused < tries and sent < limit:
             try:
                 sent += self.raw.send(piece[: limit - sent])
                 refused = 0
             except BlockingIOError:
                 refused += 1
-                time.sleep(0.05)
+                if refused < tries:
+                    time.sleep(0.05)
         self.raw.settimeout(PATIENCE_S)
         return sent
 
@@ -249,6 +253,7 @@ class Relay:
         wait_until(lambda: self.counters().get(name) == value)
 
     def rss_mb(self) -> float:
+        wait_until(lambda: self.counters().get("beats"))  # it has begun
         return psutil.Process(self.process.pid).memory_info().rss / 2**20
 
     def errors(self) -> str:
