@@ -116,6 +116,10 @@ class Line:
         rest, self._ahead = self._ahead, b""
         return rest
 
+    def rest_of_message(self) -> bytes:
+        """Up to the last chunk."""
+        return self.read_until(b"\r\n0\r\n\r\n")
+
     def expect_end(self) -> None:
         """Closed, and nothing more was said."""
         try:
