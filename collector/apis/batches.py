@@ -50,18 +50,18 @@ class _Body(msgspec.Struct):
 
 class _Response(msgspec.Struct):
     status_code: Any = None
-    body: msgspec.Raw | None = None
-    usage_metadata: msgspec.Raw | None = msgspec.field(default=None, name="usageMetadata")
+    body: msgspec.Raw = msgspec.Raw()
+    usage_metadata: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="usageMetadata")
 
 
 class _Outcome(msgspec.Struct):
     type: Any = None
-    message: msgspec.Raw | None = None
+    message: msgspec.Raw = msgspec.Raw()
 
 
 class _Line(msgspec.Struct):
     id: Any = None
-    response: msgspec.Raw | None = None
+    response: msgspec.Raw = msgspec.Raw()
     result: _Outcome | None = None  # Anthropic
 
 
@@ -137,16 +137,20 @@ def _read_line(line: bytes) -> Result | None:
     given = _decode_line(line)
     identity = str(given.id).encode() if given.id else b""
     if given.result is not None:
-        message = given.result.message
-        return _read_body(bytes(message), b"", batch=True) if message is not None else None
-    if given.response is None or bytes(given.response) == b"null":
+        message = bytes(given.result.message)
+        return _read_body(message, b"", batch=True) if _is_object(message) else None
+    if not _is_object(bytes(given.response)):
         return None
     response = _decode_response(given.response)
-    if response.usage_metadata is not None:
+    if _is_object(bytes(response.usage_metadata)):
         return _read_body(bytes(given.response), identity, batch=True)
-    if response.body is None or (isinstance(response.status_code, int) and response.status_code >= 400):
-        return None
-    return _read_body(bytes(response.body), identity, batch=True)
+    failed = isinstance(response.status_code, int) and response.status_code >= 400
+    body = bytes(response.body)
+    return _read_body(body, identity, batch=True) if _is_object(body) and not failed else None
+
+
+def _is_object(raw: bytes) -> bool:
+    return raw.startswith(b"{")
 
 
 def _read_body(body: bytes, identity: bytes, *, batch: bool) -> Result | None:

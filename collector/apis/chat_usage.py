@@ -3,7 +3,6 @@
 Enters: the decoded member `usage`. Leaves: our Usage. Cached and reasoning tokens are inside the totals.
 """
 
-import re
 from decimal import Decimal
 from typing import Any
 
@@ -11,8 +10,6 @@ import msgspec
 
 from collector.apis.reading import Count
 from collector.call import Usage
-
-_AMOUNT = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{1,24})?(?:[eE][+-]?[0-9]{1,2})?")
 
 
 class InputDetails(msgspec.Struct):
@@ -40,7 +37,7 @@ class ChatUsage(msgspec.Struct):
     num_cached_tokens: Count | None = None  # Mistral
     prompt_audio_seconds: Any = None  # Mistral; {} where there was no audio
     num_search_queries: Count | None = None  # Perplexity
-    cost: msgspec.Raw | None = None  # OpenRouter: in dollars, as it was charged
+    cost: Decimal | dict[str, Any] | None = None  # OpenRouter: dollars, as charged; others: objects
 
 
 _NO_INPUT_DETAILS = InputDetails()
@@ -76,9 +73,9 @@ def convert_pooled(given: ChatUsage) -> Usage:
 
 
 def cost_usd(given: ChatUsage) -> Decimal | None:
-    """What a broker says that it charged: kept exactly as it was written, never as a float."""
-    text = bytes(given.cost) if given.cost is not None else b""
-    return Decimal(text.decode()) if _AMOUNT.fullmatch(text) else None
+    """What a broker says that it charged: exactly as it was written, never as a float."""
+    cost = given.cost
+    return cost if isinstance(cost, Decimal) and cost.is_finite() and 0 <= cost < 10**9 else None
 
 
 def _cached(given: ChatUsage, details: InputDetails) -> tuple[int | None, ...]:

@@ -29,8 +29,6 @@ class _Reply(msgspec.Struct):
     stop_reason: str | None = None
     input_text_token_count: Count | None = msgspec.field(default=None, name="inputTextTokenCount")  # Titan
     results: list[_TitanResult] | None = None
-    embedding: msgspec.Raw | None = None
-    embeddings_by_type: msgspec.Raw | None = msgspec.field(default=None, name="embeddingsByType")
 
 
 class _Invocation(msgspec.Struct, rename="camel"):

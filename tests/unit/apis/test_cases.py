@@ -7,6 +7,7 @@ with whole, any cut with any other, and the price list with the dollars.
 
 import binascii
 import json
+import math
 import struct
 import zlib
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ import pytest
 import yaml
 
 from collector.apis import find_endpoint, read_whole
+from collector.apis.batches import ResultsReader
+from collector.apis.conversation import Conversation
 from collector.call import Call, Usage
 from collector.ledger.prices import PriceList
 
@@ -29,7 +32,9 @@ CASES = [
     for file in FILES
     for case in yaml.safe_load(file.read_text())
 ]
-CALLS = [param for param in CASES if not {"no_call", "messages", "lines"} & set(param.values[0])]
+CALLS = [param for param in CASES if not {"no_call", "calls"} & set(param.values[0])]
+CONVERSATIONS = [param for param in CASES if "messages" in param.values[0]]
+BATCHES = [param for param in CASES if "lines" in param.values[0]]
 STREAMED = [param for param in CALLS if {"events", "chunks"} & set(param.values[0])]
 WHOLE = [param for param in CALLS if "reply" in param.values[0]]
 ENOUGH = 150
@@ -110,14 +115,14 @@ def read(case, kind, body, size):
     return reader.finish()
 
 
-def price(case, endpoint, reading):
+def price(case, operation, model, reading):
     at = datetime.fromisoformat(case.get("at", "2026-11-01T12:00")).replace(tzinfo=UTC)
     call = Call(
         call_id=bytes(16),
         started_at_ns=int(at.timestamp()) * 1_000_000_000,
         provider=case["provider"],
-        operation=endpoint.operation,
-        model=endpoint.read_request(encode(case["request"])).model,
+        operation=operation,
+        model=model,
         served_model=reading.model,
         service_tier=reading.service_tier,
         status=case.get("status", 200),
@@ -130,11 +135,9 @@ def price(case, endpoint, reading):
 def sum_up(arithmetic):
     total = Decimal(0)
     for term in arithmetic.split(" + "):
-        product = Decimal(1)
-        for factor in term.split(" x "):
-            product *= Decimal(factor)
-        total += product
-    return total.scaleb(-6)
+        product, *divisor = term.split(" / ")
+        total += math.prod(map(Decimal, product.split(" x "))) / Decimal(*divisor or [1])
+    return total.scaleb(-6).quantize(Decimal("1e-18"))
 
 
 def check(case, endpoint, reading, how):
@@ -151,16 +154,26 @@ def check(case, endpoint, reading, how):
         assert reading.model == case["served_model"], how
     if "reported_usd" in case:
         assert reading.reported_cost_usd == Decimal(case["reported_usd"]), how
-    if "model_asked" in case:
-        assert endpoint.read_request(encode(case["request"])).model == case["model_asked"]
-    priced = price(case, endpoint, reading)
+    model = endpoint.read_request(encode(case["request"])).model
+    assert model == case.get("model_asked", model)
+    check_price(case, price(case, endpoint.operation, model, reading), how)
+
+
+def check_price(case, priced, how):
     assert priced.price_state == case.get("state", "priced"), how
     assert priced.cost_usd == (None if case["usd"] is None else Decimal(case["usd"])), how
     if priced.parts:
         assert sum(priced.parts.values()) == priced.cost_usd, how
 
 
-@pytest.mark.parametrize("case", CALLS)
+EACH_CALL = [pytest.param(call, id=param.id) for param in CALLS for call in [param.values[0]]] + [
+    pytest.param(call, id=f"{param.id}, call {number}")
+    for param in CONVERSATIONS + BATCHES
+    for number, call in enumerate(param.values[0]["calls"], 1)
+]
+
+
+@pytest.mark.parametrize("case", EACH_CALL)
 def test_the_dollars_follow_from_the_arithmetic(case):
     if case["usd"] is None or "state" in case:
         assert case["state"] != "priced"
@@ -199,3 +212,36 @@ def test_streamed_and_whole_say_the_same(case):
 @pytest.mark.parametrize("case", [param for param in CASES if "no_call" in param.values[0]])
 def test_what_is_no_call(case):
     assert find_endpoint(b"POST", case["path"].encode()) is None
+
+
+@pytest.mark.parametrize("case", CONVERSATIONS)
+def test_each_turn_of_a_conversation_is_a_call(case):
+    conversation = Conversation()
+    readings = [conversation.take(encode(message)) for message in case["messages"]]
+    readings = [reading for reading in readings if reading is not None] + conversation.finish()
+    assert len(readings) == len(case["calls"])
+    for reading, expected in zip(readings, case["calls"], strict=True):
+        assert reading.usage == (None if expected["usage"] is None else Usage(**expected["usage"]))
+        assert reading.usage or reading.usage_problem == "the connection closed before the response ended"
+        check_price(expected, price({**case, **expected}, case["operation"], "", reading), case["name"])
+    assert conversation.finish() == []
+
+
+@pytest.mark.parametrize("case", BATCHES)
+def test_each_line_of_a_batch_is_a_call_and_the_same_one_at_every_fetch(case):
+    body = b"".join(encode(line) + b"\n" for line in case["lines"])
+    fetched = []
+    for size in (len(body), 1, 50):
+        reader = ResultsReader()
+        results = []
+        for start in range(0, len(body), size):
+            results += reader.feed(body[start : start + size])
+        results += reader.finish()
+        assert len(results) + reader.failed + reader.unread == len(case["lines"])
+        fetched.append(results)
+    assert fetched == [fetched[0]] * len(fetched)
+    assert len({result.stable_id for result in fetched[0]}) == len(case["calls"])
+    for result, expected in zip(fetched[0], case["calls"], strict=True):
+        assert result.reading.usage == Usage(**expected["usage"])
+        assert result.reading.service_tier == "batch"
+        check_price(expected, price(case, result.operation, "", result.reading), case["name"])
