@@ -47,21 +47,22 @@ _NO_OUTPUT_DETAILS = OutputDetails()
 def convert(given: ChatUsage) -> Usage:
     of_input = given.prompt_tokens_details or _NO_INPUT_DETAILS
     of_output = given.completion_tokens_details or _NO_OUTPUT_DETAILS
-    cached = next((count for count in _cached(given, of_input) if count is not None), None)
-    written = of_input.cache_write_tokens
-    return Usage(
+    cached, written = of_input.cached_tokens, of_input.cache_write_tokens
+    usage = Usage(
         input_tokens=given.prompt_tokens,
         output_tokens=_output_tokens(given, of_output.reasoning_tokens),
-        cache_read_tokens=cached,
+        cache_read_tokens=_cached_elsewhere(given) if cached is None else cached,
         cache_write_tokens=of_input.created_cache_tokens if written is None else written,
         reasoning_tokens=of_output.reasoning_tokens,
         input_audio_tokens=of_input.audio_tokens,
         output_audio_tokens=of_output.audio_tokens,
         input_image_tokens=of_input.image_tokens,
         output_image_tokens=of_output.image_tokens,
-        web_searches=given.num_search_queries,
-        audio_seconds=_seconds(given.prompt_audio_seconds),
     )
+    if given.num_search_queries is None and given.prompt_audio_seconds is None:
+        return usage
+    heard_s = _seconds(given.prompt_audio_seconds)
+    return msgspec.structs.replace(usage, web_searches=given.num_search_queries, audio_seconds=heard_s)
 
 
 def convert_pooled(given: ChatUsage) -> Usage:
@@ -78,14 +79,11 @@ def cost_usd(given: ChatUsage) -> Decimal | None:
     return cost if isinstance(cost, Decimal) and cost.is_finite() and 0 <= cost < 10**9 else None
 
 
-def _cached(given: ChatUsage, details: InputDetails) -> tuple[int | None, ...]:
-    """Every name that cache reads go by, the most usual first."""
-    return (
-        details.cached_tokens,
-        given.prompt_cache_hit_tokens,
-        given.cached_tokens,
-        given.num_cached_tokens,
-    )
+def _cached_elsewhere(given: ChatUsage) -> int | None:
+    """Cache reads under the names that some use instead."""
+    if given.prompt_cache_hit_tokens is not None:
+        return given.prompt_cache_hit_tokens
+    return given.num_cached_tokens if given.cached_tokens is None else given.cached_tokens
 
 
 def _seconds(value: object) -> float | None:

@@ -70,7 +70,7 @@ def _encodable(text: str) -> str:
 
 
 def _convert(given: object, kind: Any) -> object:
-    if kind is msgspec.Raw:
+    if kind is msgspec.Raw or msgspec.Raw in get_args(kind):
         return msgspec.Raw(json.dumps(given).encode())
     return msgspec.convert(given, kind)
 

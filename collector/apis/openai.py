@@ -6,6 +6,7 @@ the one that `stream_options.include_usage` adds, and may be hidden.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from collector.apis.lenient import Misfit, decode_leniently, describe_unreadable
 from collector.apis.native import Timings, convert_timings, keep_timings
 from collector.apis.reading import Reading, merge, settle_usage
 from collector.apis.sse import CONTENT_ONLY, OTHER, USAGE_ONLY, StreamReader
+from collector.call import Usage
 
 
 class Metrics(msgspec.Struct):
@@ -79,17 +81,13 @@ _decode_reply = msgspec.json.Decoder(_Reply).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 
 
-def read_reply(body: bytes, status: int) -> Reading:
-    """A reply in one piece; never raises."""
-    return _read(body, status, pooled=False)
-
-
 def read_pooled(body: bytes, status: int) -> Reading:
     """A reply that has no output tokens: some servers tell nothing but the total."""
-    return _read(body, status, pooled=True)
+    return read_reply(body, status, convert_pooled)
 
 
-def _read(body: bytes, status: int, *, pooled: bool) -> Reading:
+def read_reply(body: bytes, status: int, convert: Callable[[ChatUsage], Usage] = convert) -> Reading:
+    """A reply in one piece; never raises."""
     reading = Reading()
     if status >= 400:
         reading.error_type = read_error(body, status)
@@ -109,8 +107,9 @@ def _read(body: bytes, status: int, *, pooled: bool) -> Reading:
     if misfit := usage_misfit(misfits):
         reading.usage_problem = misfit
     elif reply.usage is not None:
-        reading.reported_cost_usd = cost_usd(reply.usage)
-        settle_usage(reading, convert_pooled(reply.usage) if pooled else convert(reply.usage))
+        if reply.usage.cost is not None:
+            reading.reported_cost_usd = cost_usd(reply.usage)
+        settle_usage(reading, convert(reply.usage))
     elif reply.timings is not None:
         settle_usage(reading, convert_timings(reply.timings))
     elif not reading.error_type:
