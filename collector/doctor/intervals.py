@@ -21,12 +21,13 @@ class Estimate(msgspec.Struct, frozen=True):
 def estimate(values: Sequence[float], quantile: float, confidence: float = CONFIDENCE) -> Estimate:
     ordered = sorted(values)
     count = len(ordered)
-    low, high = bounding_ranks(count, quantile, (1 - confidence) / 2)
-    return Estimate(
-        value=interpolate(ordered, quantile),
-        low=ordered[low] if low is not None else None,
-        high=ordered[high] if high is not None else None,
-    )
+    low_rank, high_rank = bounding_ranks(count, quantile, (1 - confidence) / 2)
+    low = ordered[low_rank] if low_rank is not None else None
+    high = ordered[high_rank] if high_rank is not None else None
+    value = interpolate(ordered, quantile)
+    # Of a tail that few values reach, interpolation says too little: it is never below what is sure.
+    value = value if low is None else max(value, low)
+    return Estimate(value if high is None else min(value, high), low, high)
 
 
 def interpolate(ordered: Sequence[float], quantile: float) -> float:
