@@ -11,6 +11,7 @@ Invariants
 
 import asyncio
 import enum
+import re
 from time import perf_counter, time, time_ns
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from collector.relay.policy import Refusal, find_reached
 from collector.relay.reply import Reply
 from collector.relay.reply_head import BadReply, Framing, ReplyHead, read_reply_head
 from collector.relay.request_head import RequestHead
+from collector.relay.tunnel import Tunnel, frame_handshake, read_handshake
 from collector.relay.upstream import Pool, UpstreamConnection, describe_failure
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 _REPLY_HEAD_BYTES = 256 * 1024
 _REFUSAL_BYTES = 64 * 1024  # a 400 or 422 up to this size is searched for stream_options
+_CHUNK_EDGE = re.compile(rb"\r\n[0-9A-Fa-f]{1,15}[^\r\n]*\r\n")  # may stand in the middle of that word
 _NO_FACTS = RequestFacts()
 _LENGTH, _NONE = Framing.LENGTH, Framing.NONE
 
@@ -139,6 +142,8 @@ class Exchange:
         endpoint = head.endpoint
         if endpoint is not None:
             self.facts = endpoint.read_request(body) if whole else endpoint.read_prefix(body)
+        elif head.wants_upgrade:
+            self.facts = read_handshake(head)
         course = self._course = head.courses.get(self.facts.model) or self._find_course()
         if course is None:
             self._refuse_course()
@@ -208,6 +213,8 @@ class Exchange:
 
     def _frame_request(self, course: Course, body: bytes, whole: bool) -> bytes:
         lines = course.lines_hiding if self.hides else course.lines
+        if self.head.wants_upgrade:
+            return frame_handshake(lines)
         if not whole:
             if self.head.chunked:
                 return b"%stransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (lines, len(body), body)
@@ -299,6 +306,9 @@ class Exchange:
                 self._begin_reply(head, raw, rest, data, now)
                 return
             if head.status == 101:
+                if self.head.wants_upgrade:
+                    self._switch(raw, rest)
+                    return
                 raise BadReply("it switches protocols, which was not asked for")
             data = rest  # hints such as 103 are not passed on
         if len(data) > _REPLY_HEAD_BYTES:
@@ -306,6 +316,15 @@ class Exchange:
         if not b"HTTP/1.".startswith(data[:7]) or b"\n" in data.partition(b"\r\n")[0]:
             raise BadReply(f"it begins with {data[:60]!r}, which is no HTTP/1.1 status line")
         self._held = data
+
+    def _switch(self, raw: bytes, rest: bytes) -> None:
+        """The upstream agrees to a WebSocket: both connections are a tunnel's now, and this exchange ends."""
+        connection, course = self.connection, self._course
+        assert connection is not None
+        assert course is not None
+        self.connection = connection.exchange = None
+        tunnel = Tunnel(self.client, connection, self.head, course, raw, self.facts.model)
+        tunnel.start(raw, rest)
 
     def _begin_reply(self, head: ReplyHead, raw: bytes, rest: bytes, data: bytes, now: float) -> None:
         """`data` is `raw`, its head, and `rest`, what came of its body."""
@@ -350,7 +369,7 @@ class Exchange:
         """A 400 or 422 to a request that we changed: if it names our option, the original is sent instead."""
         assert self._refusal is not None
         held = self._refusal + data
-        if reply.done and b"stream_options" in held:
+        if reply.done and b"stream_options" in _CHUNK_EDGE.sub(b"", held):
             self._refusal = None
             self._send_original()
             return b""
