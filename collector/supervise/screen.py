@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from collector.config import Config, Route
+from collector.config.effective import demands_keys
 from collector.config.refuse import is_loopback
 from collector.supervise.sockets import reachable_address
 from collector.supervise.status import DatabaseStatus
@@ -68,7 +69,10 @@ def _try_next(config: Config, addresses: Mapping[str, str], model: str) -> str:
 
 
 def _curl(config: Config, base: str, model: str) -> list[str]:
-    """For the upstream that takes everything else; with a key from the shell where it needs one."""
+    """For the upstream that takes everything else; with a key from the shell where it needs one.
+
+    (Not in a variable of our own name: those are settings, and an unknown one is refused.)
+    """
     name = next((route.to for route in reversed(config.routes)), "")
     upstream = config.upstreams.get(name)
     host = urlsplit(upstream.url).netloc if upstream else ""
@@ -83,8 +87,12 @@ def _curl(config: Config, base: str, model: str) -> list[str]:
     else:
         headers = []
         path, key = "/v1/chat/completions", '-H "authorization: Bearer $OPENAI_API_KEY"'
+    first = []
+    if demands_keys(config):
+        own_key, key = True, '-H "authorization: Bearer $KEY"'
+        first = ["KEY=$(sizewise keys create --team YOURS)"]
     headers = ["-H 'content-type: application/json'", *headers, *([key] if own_key else [])]
-    return [f"curl {base}{path} {' '.join(headers)} \\", f"  -d '{json.dumps(body)}'"]
+    return [*first, f"curl {base}{path} {' '.join(headers)} \\", f"  -d '{json.dumps(body)}'"]
 
 
 def _table(rows: list[tuple[str, str]]) -> str:

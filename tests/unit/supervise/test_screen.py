@@ -33,6 +33,14 @@ CLAUDE = {
 }
 
 
+def test_shows_how_to_come_by_a_key_where_one_is_demanded() -> None:
+    for raw in (LOCAL, FAR, CLAUDE):
+        text = screen({**raw, "relay": {"require_keys": True}})
+        assert "KEY=$(sizewise keys create --team YOURS)" in text
+        assert "authorization: Bearer $KEY" in command(text)
+        assert "_API_KEY" not in text
+
+
 def test_says_what_runs_where() -> None:
     text = screen(LOCAL)
     for part in (
