@@ -16,6 +16,7 @@ import struct
 from pathlib import Path
 
 from collector.call import Call
+from collector.relay.mapped import map_file
 
 _SLOT = struct.Struct(
     "<B16sq?16s8sH"
@@ -35,13 +36,10 @@ class OpenCalls:
     def __init__(self, path: Path, slots: int) -> None:
         """A fresh table: whoever needs what an earlier worker left reads it before (`read_left_open`)."""
         self.untracked = 0  # calls that found the table full
-        self._free = list(range(slots - 1, -1, -1))  # the lowest on top: few pages are ever touched
-        self._slots = slots
-        path.unlink(missing_ok=True)
-        path.touch(mode=0o600)
-        with path.open("r+b") as file:
-            file.truncate(slots * _SLOT_BYTES)
-            self._map = mmap.mmap(file.fileno(), slots * _SLOT_BYTES)
+        table = map_file(path, slots * _SLOT_BYTES)
+        self._slots = slots if table is not None else 0  # a full disk: nothing can be tracked, calls go on
+        self._map = mmap.mmap(-1, _SLOT_BYTES) if table is None else table
+        self._free = list(range(self._slots - 1, -1, -1))  # the lowest on top: few pages are ever touched
 
     def open(
         self, call_id: bytes, started_at_ns: int, stream: bool, trace_id: bytes, parent: bytes, label: bytes
