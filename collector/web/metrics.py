@@ -8,8 +8,7 @@ Invariants
 - A scrape works without the database, too: then sizewise_database_up is 0 and the counters are absent.
 
 What record counts since it started it shows itself (record.listen). Here are the ledger's sums, under names
-of their own, so that adding up both can't count a call twice. The relay's counters will be one more entry
-of `collectors` in `make_registry`.
+of their own, so that adding up both can't count a call twice. The relay workers' own are in relays.py.
 """
 
 import threading
@@ -30,6 +29,7 @@ from collector.config import Config
 from collector.spend.scope import scoped
 from collector.web.database import DatabaseDown
 from collector.web.health import JournalState, journal_states, ledger_state
+from collector.web.relays import Relays
 from collector.web.state import State
 
 router = APIRouter(include_in_schema=False)
@@ -182,7 +182,7 @@ class Process(Collector):
 def make_registry(state: State) -> CollectorRegistry:
     # Not described: registering must not scrape, the database may be down when web starts.
     registry = CollectorRegistry(auto_describe=False)
-    collectors: list[Collector] = [Process(), Ledger(state)]
+    collectors: list[Collector] = [Process(), Ledger(state), Relays(state.config.journal.dir)]
     for one in collectors:
         registry.register(one)
     return registry
