@@ -48,7 +48,7 @@ def read_request(body: bytes) -> RequestFacts:
     """The facts of a whole body."""
     try:
         return _facts(_decode(body))
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:
         read, misfits = decode_leniently(body, _Body)
