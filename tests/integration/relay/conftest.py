@@ -256,8 +256,11 @@ class Relay:
     def wait_for_counter(self, name: str, value: int) -> None:
         wait_until(lambda: self.counters().get(name) == value)
 
+    def wait_until_begun(self) -> None:
+        wait_until(lambda: self.counters().get("beats"))
+
     def rss_mb(self) -> float:
-        wait_until(lambda: self.counters().get("beats"))  # it has begun
+        self.wait_until_begun()
         return psutil.Process(self.process.pid).memory_info().rss / 2**20
 
     def errors(self) -> str:
@@ -279,7 +282,7 @@ class Relay:
         for line in self.lines:
             line.close()
         if self.process.poll() is None:
-            wait_until(lambda: self.counters().get("beats"))
+            self.wait_until_begun()
             self.process.terminate()
             try:
                 assert self.process.wait(PATIENCE_S) == 0

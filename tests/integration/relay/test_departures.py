@@ -65,6 +65,7 @@ def test_while_it_does_not_read(relay: Any, upstream: Any, say: Any) -> None:
 def test_while_its_upload_is_paused(start_relay: Any, upstream: Any, say: Any) -> None:
     relay = start_relay(upstream.plan(), limits={"sniff_bytes": 1000, "buffer_bytes": 65536})
     client = relay.connect().send(say.request(None, b"Content-Length: 200000000"))
+    relay.wait_until_begun()
     assert client.fill() < 100_000_000
     client.reset()
     check_left(relay)
