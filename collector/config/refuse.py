@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 
 from collector.config.model import MASK, Config
 from collector.config.sources import Key, Origin, Problem, did_you_mean, dotted, find_origin
 
 KEY_HEADERS = {"authorization", "x-api-key", "api-key", "x-goog-api-key"}
 MONTH_DAYS = 32
-_NO = {"false", "0", "0.0", "no", "n", "off", "f"}  # what pydantic takes for false
+_BOOL = TypeAdapter(bool)
+_DAYS = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 WANTED = {
     "model_type": "a mapping of settings (KEY: VALUE)",
@@ -145,7 +146,7 @@ def _check_exposure(raw: dict[str, Any], names: list[str], origins: Mapping[Key,
     relay = raw.get("relay")
     relay = relay if isinstance(relay, dict) else {}
     listen, required = relay.get("listen", ""), relay.get("require_keys")
-    if required is None or str(required).lower() not in _NO:
+    if required is None or not _is_false(required):
         return []
     holding = [name for name in names if _holds_key(raw["upstreams"][name])]
     if not isinstance(listen, str) or not listen or is_loopback(listen) or not holding:
@@ -163,7 +164,7 @@ def _check_retention(raw: dict[str, Any], origins: Mapping[Key, Origin]) -> list
     """What a key or a project spent is known only as long as its calls are kept."""
     database, caps = raw.get("database"), raw.get("caps")
     days = database.get("retention_days", MONTH_DAYS) if isinstance(database, dict) else MONTH_DAYS
-    if not str(days).isdigit() or int(days) >= MONTH_DAYS or not isinstance(caps, list):
+    if not _DAYS.fullmatch(str(days)) or int(days) >= MONTH_DAYS or not isinstance(caps, list):
         return []
     problems = []
     for i, cap in enumerate(caps):
@@ -172,6 +173,14 @@ def _check_retention(raw: dict[str, Any], origins: Mapping[Key, Origin]) -> list
             what = f"calls are kept for {days} days only; a month needs database.retention_days {MONTH_DAYS}"
             problems.append(Problem(dotted(key), "", what, find_origin(origins, key)))
     return problems
+
+
+def _is_false(value: Any) -> bool:
+    """As the model will read it; what it can't read it refuses by itself."""
+    try:
+        return not _BOOL.validate_python(value)
+    except ValidationError:
+        return False
 
 
 def _holds_key(upstream: Any) -> bool:

@@ -233,7 +233,7 @@ def test_a_relay_with_upstream_keys_demands_its_own_beyond_loopback(tmp_path: Pa
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
-@pytest.mark.parametrize("no", ["false", "no", "0", "'off'"])
+@pytest.mark.parametrize("no", ["false", "no", "0", "-0.0", "'off'"])
 def test_a_relay_that_demands_no_keys_stays_on_loopback(tmp_path: Path, holder: str, no: str) -> None:
     text = "upstreams: {a: {url: http://a, %s}}\nrelay: {listen: '%s', require_keys: %s}"
     assert not make_plan(load(tmp_path, text % (holder, "127.0.0.1:4000", no)).config).require_keys
@@ -276,6 +276,13 @@ def test_a_month_of_a_project_needs_its_calls_for_a_month(tmp_path: Path) -> Non
     (problem,) = refused(tmp_path, text % (31, "project"))
     assert problem.startswith("caps[0].usd_per_month (")
     assert "database.retention_days 32" in problem
+
+
+@pytest.mark.parametrize("days", ["²", "1" * 5000, "-3", "x"])
+def test_days_that_are_no_number_are_the_models_to_refuse(tmp_path: Path, days: str) -> None:
+    text = f"database: {{retention_days: '{days}'}}\ncaps: [{{project: a, usd_per_month: 1}}]"
+    (problem,) = refused(tmp_path, text)
+    assert problem.startswith("database.retention_days = ")
 
 
 def test_a_relay_without_keys_may_listen_anywhere(tmp_path: Path) -> None:
