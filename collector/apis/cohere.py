@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from collector.apis.failure import name_error
 from collector.apis.reading import Count, Reading, settle_usage
 from collector.apis.sse import CONTENT_ONLY, OTHER, StreamReader
 from collector.apis.whole import decode_event, decode_reply
@@ -108,7 +107,7 @@ class ChatStream(StreamReader):
         if delta.finish_reason:
             self.reading.finish_reason = delta.finish_reason[:64]
         if delta.error:
-            self.reading.error_type = name_error(delta.error) or "error"
+            self.reading.error_type = "error"  # a message, not a name
         if delta.usage is not None:
             self._usage = delta.usage
         elif delta.message is not None and (chars := _content_chars(delta.message)):

@@ -33,6 +33,13 @@ def error_body(
     if api == "anthropic":
         del error["param"]
         return msgspec.json.encode({"type": "error", "error": error})
+    if api == "gemini":
+        told = {"code": status, "status": code.upper(), "reason": code}
+        return msgspec.json.encode({"error": error | told})
+    if api in ("cohere", "bedrock"):
+        return msgspec.json.encode({**error, "__type": error["type"]})
+    if api == "ollama":
+        return msgspec.json.encode({**error, "error": message})
     return msgspec.json.encode({"error": error})
 
 
@@ -40,6 +47,10 @@ def stream_error_event(api: str, status: int, code: str, message: str, operation
     """The event that tells a client its stream broke. No [DONE] follows: the reply did not end well."""
     if api == "anthropic":
         return b"event: error\ndata: " + error_body(api, status, code, message) + b"\n\n"
+    if api == "cohere":
+        delta = {"error": message, "code": code, "finish_reason": "ERROR"}
+        end = msgspec.json.encode({"type": "message-end", "delta": delta})
+        return b"event: message-end\ndata: " + end + b"\n\n"
     if operation == "responses":
         event = {"type": "error", "code": code, "message": message, "param": None, "sequence_number": 0}
         return b"event: error\ndata: " + msgspec.json.encode(event) + b"\n\n"

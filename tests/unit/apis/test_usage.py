@@ -6,6 +6,8 @@ import pytest
 
 from collector.apis import Reading, error_body, find_endpoint, read_whole, stream_error_event
 from collector.apis.anthropic import MessagesStream
+from collector.apis.cohere import ChatStream as CohereStream
+from collector.apis.gemini import GenerateStream
 from collector.apis.openai import ChatStream
 from collector.apis.responses import ResponsesStream
 from collector.call import Usage
@@ -232,8 +234,28 @@ def test_our_own_errors_are_read_like_theirs(api):
 
 
 @pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/v1beta/models/m:generateContent", "rate_limit_error"),
+        ("/model/m/converse", "rate_limit_error"),
+        ("/v2/chat", "rate_limit_error"),
+        ("/api/chat", "http_429"),
+    ],
+)
+def test_our_own_errors_in_the_shape_of_each_api(path, told):
+    endpoint = find_endpoint(b"POST", path.encode())
+    body = json.loads(error_body(endpoint.api, 429, "cap_reached", "Team red has spent its 10 dollars, all."))
+    inner = body["error"] if isinstance(body.get("error"), dict) else body
+    assert "Team red" in (inner["error"] if endpoint.api == "ollama" else inner["message"])
+    assert "cap_reached" in (inner["code"], inner.get("reason"))
+    assert read_whole(endpoint, json.dumps(body).encode(), 429).error_type == told
+
+
+@pytest.mark.parametrize(
     ("kind", "api", "operation"),
     [
+        (CohereStream, "cohere", "chat"),
+        (GenerateStream, "gemini", "chat"),
         (ChatStream, "openai", "chat"),
         (MessagesStream, "anthropic", "messages"),
         (ResponsesStream, "openai", "responses"),
@@ -242,4 +264,4 @@ def test_our_own_errors_are_read_like_theirs(api):
 def test_our_own_broken_streams_are_read_like_theirs(kind, api, operation, read_stream):
     event = stream_error_event(api, 502, "upstream_cut", "The upstream broke off.", operation)
     reading = read_stream(kind, [event])
-    assert reading.error_type in ("api_error", "upstream_cut")
+    assert reading.error_type in ("api_error", "upstream_cut", "error")
