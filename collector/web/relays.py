@@ -10,7 +10,6 @@ from pathlib import Path
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from collector.journal import list_journals
 from collector.relay.counters import read_counters
 
 GAUGES = {
@@ -40,7 +39,8 @@ class Relays(Collector):
         self.journal_dir = journal_dir
 
     def collect(self) -> Iterator[Metric]:
-        workers = {path.name: read_counters(path / "counters") for path in list_journals(self.journal_dir)}
+        files = sorted(self.journal_dir.glob("w*/counters"))  # there also where no journal could be made
+        workers = {file.parent.name: read_counters(file) for file in files}
         for field, (name, text) in GAUGES.items():
             yield fill(GaugeMetricFamily(name, text, labels=("worker",)), workers, field)
         for field, (name, text) in COUNTERS.items():
