@@ -114,6 +114,10 @@ def _check_metrics(text: str) -> str:
     return text if not text or text.startswith("/") else _check_url(text)
 
 
+def _absolute(value: Any) -> Any:
+    return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
+
+
 Secret = Annotated[SecretStr, PlainSerializer(_reveal)]
 Address = Annotated[str, AfterValidator(_check_address)]
 DatabaseUrl = Annotated[Secret, AfterValidator(_check_database_url)]
@@ -249,6 +253,13 @@ class Cap(Section):
         return self
 
 
+class Prices(Section):
+    """The user's own price books, asked in this order before the public list, and what deployments run."""
+
+    books: list[Annotated[Path, AfterValidator(_absolute)]] = []
+    aliases: dict[str, Annotated[str, Field(min_length=1)]] = {}  # a deployment's name -> the model behind it
+
+
 class Config(Section):
     """The effective configuration, whole and checked. Every path in it is absolute."""
 
@@ -265,6 +276,7 @@ class Config(Section):
     upstreams: Annotated[dict[str, Upstream], AfterValidator(_check_names)] = {}
     routes: list[Route] = []
     caps: list[Cap] = []
+    prices: Prices = Prices()
 
     @model_validator(mode="before")
     @classmethod
@@ -297,7 +309,3 @@ def with_default_paths(raw: dict[str, Any]) -> dict[str, Any]:
         if isinstance(table, dict):
             filled[section] = {**table, key: _absolute(table.get(key) or state_dir / folder)}
     return filled
-
-
-def _absolute(value: Any) -> Any:
-    return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value

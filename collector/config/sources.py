@@ -154,7 +154,8 @@ class _YamlReader:
         if not isinstance(value, str):
             return value
         value = VARIABLE.sub(lambda match: self._variable(match[1], key, node), value)
-        if value and key and (key[-1] in PATH_KEYS or key == ("relay", "tls", "key")):
+        is_path = key and (key[-1] in PATH_KEYS or key == ("relay", "tls", "key") or key[-2:-1] == ("books",))
+        if value and is_path:
             return str(self._path(value))
         return value
 

@@ -22,6 +22,7 @@ from collector.ledger.policy import PolicyPublisher
 from collector.ledger.prices import PriceList
 from collector.ledger.recorder import Recorder, calm_garbage_collection
 from collector.ledger.serving import serve
+from collector.ledger.shelf import BookWatch, shelf_of
 
 log = logging.getLogger("collector.ledger")
 STOP_S = 2.0
@@ -75,7 +76,8 @@ def stop_on_signals(stop: Event) -> None:
 
 def record(config: Config, stop: Event) -> None:
     lock_journals(config.journal.dir)
-    metrics, prices = RecordMetrics(), PriceList()
+    metrics, prices = RecordMetrics(), PriceList(aliases=config.prices.aliases)
+    books = BookWatch(shelf_of(config), prices)
     server = serve(config.record.listen, metrics)
     retention_days = config.database.retention_days
     url = config.database.url.get_secret_value()
@@ -88,6 +90,7 @@ def record(config: Config, stop: Event) -> None:
         batch_calls=config.record.batch_calls,
         interval_s=config.record.interval_ms / 1000,
         retention_days=retention_days,
+        look_at_books=books.look,
     )
     publisher = PolicyPublisher(url, policy_path(config), tenant=config.tenant, rules=cap_rules(config))
     log.info("recording %s, metrics on %s", config.journal.dir, config.record.listen)

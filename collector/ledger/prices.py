@@ -1,12 +1,15 @@
 """What a call cost. Enters: a Call. Leaves: `Priced`: the money, how sure it is, the version of the rates.
 
+The user's own book is asked first, then the public list; a discount of the book applies to either.
+
 Invariants
 - The cost is the sum of its parts exactly: both are integers of 1e-18 dollars until the very end.
 - Absent is not zero: a count that the rates need and the call lacks leaves the cost unknown (None).
-- Tokens that cost nothing are "free" only where the list says 0; otherwise they are "unpriced".
+- Tokens that cost nothing are "free" only where a list says so; otherwise they are "unpriced".
 - A server of one's own (provider "") never gets a vendor's list price.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal
@@ -14,7 +17,9 @@ from typing import Literal
 import msgspec
 
 from collector.call import Call, Usage
-from collector.ledger.rates import Band, PriceVersion, Rate, Rates, find_rates
+from collector.ledger.book import Book, Wanted
+from collector.ledger.pricelist import find_listed
+from collector.ledger.rates import Band, Listed, PriceVersion, Rate, Rates, as_rates
 
 PriceState = Literal["priced", "free", "unpriced", "unknown_usage", "not_billed"]
 
@@ -47,17 +52,25 @@ class Priced(msgspec.Struct, frozen=True):
         return {rate.unit: dollars(amount) for rate, amount in pairs if amount}
 
 
+NOTHING = Decimal(0)
 UNPRICED = Priced(None, "unpriced")
 UNKNOWN_USAGE = Priced(None, "unknown_usage")
-NOT_BILLED = Priced(Decimal(0), "not_billed")
+NOT_BILLED = Priced(NOTHING, "not_billed")
 
 
 class PriceList:
-    """Prices calls by `genai-prices`; keeps what it resolved, and the versions it used."""
+    """Prices calls; keeps what it resolved, and the versions it used."""
 
-    def __init__(self) -> None:
+    def __init__(self, book: Book | None = None, aliases: Mapping[str, str] | None = None) -> None:
         self.versions: dict[str, PriceVersion] = {}
         self._rates: dict[tuple[object, ...], Rates | None] = {}
+        self._aliases = dict(aliases or {})
+        self.use(book or Book())
+
+    def use(self, book: Book) -> None:
+        """From now on. Versions that calls on their way were priced with stay known."""
+        self._book, self._by_team, self._by_region = book, book.by_team, book.by_region
+        self._rates.clear()
 
     def price(self, call: Call) -> Priced:
         usage = call.usage
@@ -68,6 +81,8 @@ class PriceList:
         if rates is None:
             return UNPRICED
         band = rates.band(usage.input_tokens or 0)
+        if rates.free:
+            return Priced(NOTHING, "free", band.version.price_id, band, (0,) * len(band.rates))
         amounts = multiply(band, usage, rates, call.operation)
         if amounts is None:
             return UNKNOWN_USAGE
@@ -78,9 +93,14 @@ class PriceList:
         return Priced(dollars(total), state, band.version.price_id, band, tuple(amounts))
 
     def rates_for(self, call: Call) -> Rates | None:
-        """Resolved once per provider, models, UTC day and tier (per minute where the day has hours)."""
+        """Resolved once per provider, models, UTC day and tier (per minute where the day has hours), and per
+        team and zone where the book tells these apart."""
         day = call.started_at_ns // DAY_NS
-        key = (call.provider, call.served_model, call.model, day, call.service_tier)
+        key: tuple[object, ...] = (call.provider, call.served_model, call.model, day, call.service_tier)
+        if self._by_team:
+            key = (*key, call.team)
+        if self._by_region:
+            key = (*key, call.zone)
         try:
             rates = self._rates[key]
         except KeyError:
@@ -93,13 +113,26 @@ class PriceList:
     def resolve(self, call: Call, key: tuple[object, ...]) -> Rates | None:
         minute = min(max(call.started_at_ns // MINUTE_NS, 0), LAST_MINUTE)
         at = datetime.fromtimestamp(minute * 60, UTC)
-        rates = find_rates(call.provider, (call.served_model, call.model), at, call.service_tier)
+        models = (call.served_model, call.model)
+        found = self.find(Wanted(call.provider, models, call.service_tier, call.team, call.zone), at)
+        rates = None if found is None else as_rates(found)
         if len(self._rates) >= MOST_RATES:
             self._rates.clear()
         self._rates[key] = rates
         for _, band in rates.bands if rates else ():
             self.versions[band.version.price_id] = band.version
         return rates
+
+    def find(self, wanted: Wanted, at: datetime) -> Listed | None:
+        """An alias goes before the names that it stands for: whoever wrote it knows what is behind them."""
+        names = wanted.models
+        targets = tuple(self._aliases[name] for name in names if name in self._aliases)
+        wanted = wanted._replace(models=targets + names)
+        found = self._book.find(wanted, at.date())
+        if found is not None:
+            return found
+        found = find_listed(wanted.provider, wanted.models, at, wanted.service_tier)
+        return None if found is None else self._book.discounted(found, wanted, at.date())
 
 
 def says_anything(usage: Usage) -> bool:
@@ -157,6 +190,8 @@ def state_of_nothing(band: Band, usage: Usage) -> PriceState:
 
 def fully_priced(rates: Rates, usage: Usage, total: int) -> bool:
     """Output tokens without a rate for output, or input without one for input, are not simply left out."""
+    if rates.without_tokens:
+        return True
     if usage.output_tokens and not rates.prices_output and not usage.audio_seconds:
         return False
     return not (usage.input_tokens and not rates.prices_input and not total)

@@ -1,37 +1,20 @@
-"""What a model's units cost: the price list `genai-prices`, resolved for one provider, model, instant and
-service tier into flat rates.
+"""What a model's units cost, as flat rates ready for integer arithmetic.
 
-Enters: provider, model names, instant, served tier. Leaves: `Rates`, one `PriceVersion` for each band of
-input size, ready for integer arithmetic. A long-context tier applies to every unit of its request, so each
-band is a price version of its own, and a version's rates are plain numbers that a person can multiply.
-
-Unknown stays unknown: no such provider or model, an entry without rates, or a served tier that the list has
-no price for, is None and never the next best guess. The one assumption made is written into the origin.
+Enters: `Listed`, the prices of one model on one day from whichever list. Leaves: `Rates`, one `PriceVersion`
+for each band of input size. A long-context tier applies to every unit of its request, so each band is a price
+version of its own, and a version's rates are plain numbers that a person can multiply.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from typing import NamedTuple
 
-import genai_prices
-from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
 from genai_prices.data_units import unit_data
-from genai_prices.types import (
-    ModelInfo,
-    ModelPrice,
-    PriceContext,
-    Provider,
-    Tier,
-    TieredPrices,
-    TimeOfDateConstraint,
-)
+from genai_prices.types import Tier, TieredPrices
 from genai_prices.units import UnitDef, UnitRegistry
-
-ORIGIN = f"genai-prices {genai_prices.__version__}"
 
 # The list's units that a Usage can count, and where; the other units of the list are never in a call.
 COUNTED_BY = {
@@ -50,16 +33,32 @@ COUNTED_BY = {
     "web_searches": "web_searches",
     "audio_seconds": "audio_seconds",
     "input_audio_seconds": "audio_seconds",
+    "rerank_searches": "search_units",
     "requests": "",
+    "images": "images",
+    "tool_uses": "tool_uses",
 }
 
-# What the tiers without a surcharge are called.
-STANDARD_TIERS = {"", "default", "standard", "auto", "on_demand"}
-
-
-HOUR_CACHE = "cache_write_1h_mtok"
+# Units that only a book of one's own prices.
+OWN_UNITS = {
+    f"{name}_kcount": UnitDef(name, f"{name}_kcount", 1000, {"family": name})
+    for name in ("images", "tool_uses")
+}
 
 Prices = dict[str, Decimal | TieredPrices]  # the list's name of the unit -> dollars
+
+
+class Listed(NamedTuple):
+    """What a list says of one model on one day, in dollars."""
+
+    provider: str
+    model: str
+    origin: str
+    prices: Prices
+    minimum_audio_s: int = 0
+    by_minute: bool = False  # they change within the day
+    free: bool = False  # said to be free, whatever was used
+    without_tokens: bool = False  # all that is paid for is requests, images, ...: tokens come with them
 
 
 class PriceVersion(NamedTuple):
@@ -96,6 +95,8 @@ class Rates(NamedTuple):
     prices_output: bool
     minimum_audio_s: int
     by_minute: bool  # the rates change within the day
+    free: bool = False
+    without_tokens: bool = False
 
     def band(self, input_tokens: int) -> Band:
         for start, band in self.bands:
@@ -109,84 +110,54 @@ def registry() -> UnitRegistry:
     return UnitRegistry(unit_data)
 
 
-def find_rates(provider_id: str, models: tuple[str, ...], at: datetime, service_tier: str) -> Rates | None:
-    """The rates of the first of `models` that the list of `provider_id` knows; "" is nobody's list."""
-    providers = get_snapshot().providers
-    provider = find_provider_by_id(providers, provider_id) if provider_id else None
-    if provider is None:
-        return None
-    for model in models:
-        info = provider.find_model(model, all_providers=providers) if model else None
-        if info is not None:
-            return resolve(provider, info, at, service_tier)
-    return None
+def unit_of(key: str) -> UnitDef:
+    """Raises KeyError for a unit that no list has."""
+    return OWN_UNITS.get(key) or registry().unit_for_price_key(key)
 
 
-def resolve(provider: Provider, model: ModelInfo, at: datetime, service_tier: str) -> Rates | None:
-    prices = tier_prices(model, at, service_tier)
-    listed = vars(prices).items() if prices is not None else ()
-    known: Prices = {key: value for key, value in listed if isinstance(value, Decimal | TieredPrices)}
-    if not known:
-        return None
-    origin = ORIGIN + ("" if service_tier in STANDARD_TIERS else f", {service_tier} tier")
-    origin += assume_hour_cache(model, known)
-    starts = sorted({tier.start for value in known.values() for tier in tiers_of(value)} | {0}, reverse=True)
+def as_rates(listed: Listed) -> Rates:
+    prices = listed.prices
+    starts = sorted({tier.start for value in prices.values() for tier in tiers_of(value)} | {0}, reverse=True)
     return Rates(
-        bands=tuple((start, band(provider, model, origin, known, start)) for start in starts),
-        prices_input="input_mtok" in known,
-        prices_output="output_mtok" in known,
-        minimum_audio_s=10 if provider.id == "groq" and model.id.startswith("whisper") else 0,
-        by_minute=changes_by_hour(model),
+        bands=tuple((start, band(listed, start)) for start in starts),
+        prices_input="input_mtok" in prices,
+        prices_output="output_mtok" in prices,
+        minimum_audio_s=listed.minimum_audio_s,
+        by_minute=listed.by_minute,
+        free=listed.free,
+        without_tokens=listed.without_tokens,
     )
 
 
-def tier_prices(model: ModelInfo, at: datetime, service_tier: str) -> ModelPrice | None:
-    """The standard prices, or those of another served tier; None where the list has none for it."""
-    if service_tier in STANDARD_TIERS:
-        return model.get_prices(at)
-    context: PriceContext = (
-        {"processing": "batch"} if service_tier == "batch" else {"service_tier": service_tier}
-    )
-    for variant in model.price_variants or ():
-        in_force = variant.constraint is None or variant.constraint.active(at)
-        if in_force and variant.when == context:
-            return model.get_prices(at, context)
-    return None
+def scale(prices: Prices, factor: Decimal) -> Prices:
+    """Each price times a factor, to the 12th decimal of a dollar."""
+    return {key: scale_one(value, factor) for key, value in prices.items()}
+
+
+def scale_one(value: Decimal | TieredPrices, factor: Decimal) -> Decimal | TieredPrices:
+    if isinstance(value, TieredPrices):
+        tiers = [Tier(tier.start, rounded(tier.price * factor)) for tier in value.tiers]
+        return TieredPrices(rounded(value.base * factor), tiers)
+    return rounded(value * factor)
+
+
+def rounded(price: Decimal) -> Decimal:
+    """Exact as long as it can be said in 12 decimals; `:f` must not carry zeros that say nothing."""
+    short = round(price, 12).normalize()
+    return short if short else Decimal(0)
 
 
 def tiers_of(value: Decimal | TieredPrices) -> list[Tier]:
     return value.tiers if isinstance(value, TieredPrices) else []
 
 
-def changes_by_hour(model: ModelInfo) -> bool:
-    dated = [] if isinstance(model.prices, ModelPrice) else [price.constraint for price in model.prices]
-    dated += [variant.constraint for variant in model.price_variants or ()]
-    return any(isinstance(constraint, TimeOfDateConstraint) for constraint in dated)
-
-
-def assume_hour_cache(model: ModelInfo, known: Prices) -> str:
-    """Anthropic asks twice the input's price for a cache kept for an hour; some entries leave it out.
-
-    Left out, those tokens would go for the price of five minutes: the assumption is made, and said.
-    """
-    base = known.get("input_mtok")
-    if "claude" not in model.id or base is None or HOUR_CACHE in known or "cache_write_mtok" not in known:
-        return ""
-    known[HOUR_CACHE] = (
-        TieredPrices(base.base * 2, [Tier(tier.start, tier.price * 2) for tier in base.tiers])
-        if isinstance(base, TieredPrices)
-        else base * 2
-    )
-    return f", {HOUR_CACHE} assumed 2 x input_mtok"
-
-
-def band(provider: Provider, model: ModelInfo, origin: str, known: Prices, start: int) -> Band:
-    flat = {key: rate_above(value, start) for key, value in known.items()}
-    origin += f", above {start} input tokens" if start else ""
+def band(listed: Listed, start: int) -> Band:
+    flat = {key: rate_above(value, start) for key, value in listed.prices.items()}
+    origin = listed.origin + (f", above {start} input tokens" if start else "")
     rates = {key: f"{flat[key]:f}" for key in sorted(flat)}
-    content = json.dumps([provider.id, model.id, origin, rates])
+    content = json.dumps([listed.provider, listed.model, origin, rates])
     price_id = hashlib.sha256(content.encode()).hexdigest()[:20]
-    return Band(PriceVersion(price_id, provider.id, model.id, origin, rates), compile_rates(flat))
+    return Band(PriceVersion(price_id, listed.provider, listed.model, origin, rates), compile_rates(flat))
 
 
 def rate_above(value: Decimal | TieredPrices, start: int) -> Decimal:
@@ -198,7 +169,7 @@ def rate_above(value: Decimal | TieredPrices, start: int) -> Decimal:
 
 def compile_rates(flat: Mapping[str, Decimal]) -> tuple[Rate, ...]:
     """Most specific first, so that a unit's own count is what its more specific ones have left over."""
-    listed = [registry().unit_for_price_key(key) for key in flat]
+    listed = [unit_of(key) for key in flat]
     counted = [unit for unit in listed if unit.usage_key in COUNTED_BY]
     counted.sort(key=lambda unit: (-len(unit.dimensions), unit.usage_key))
     return tuple(compile_rate(unit, flat[unit.price_key], counted) for unit in counted)

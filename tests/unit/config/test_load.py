@@ -320,3 +320,11 @@ def test_default_state_dir_of_an_ordinary_user(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load_config(environ={}).config.state_dir == tmp_path / ".local/state/sizewise"
+
+
+def test_price_books_are_found_beside_the_file_that_names_them(tmp_path):
+    path = tmp_path / "sizewise.yaml"
+    path.write_text("prices: {books: [acme.yaml, /etc/prices.csv], aliases: {prod-chat: gpt-4o}}")
+    prices = load_config(path, {}).config.prices
+    assert [str(book) for book in prices.books] == [str(tmp_path / "acme.yaml"), "/etc/prices.csv"]
+    assert prices.aliases == {"prod-chat": "gpt-4o"}
