@@ -1,4 +1,4 @@
-"""APIs that name the model in the path, and streams in framings of their own: bytes pass, calls are counted."""
+"""APIs that name the model in the path, and streams in framings of their own: they pass and are counted."""
 
 import json
 import struct
@@ -74,9 +74,7 @@ def test_a_stream_that_breaks_off_is_said_to_be_cut(relay: Any, upstream: Any, s
     server.take()
     server.send(b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n" % kind)
     server.send(say.chunk(body[: len(body) // 3])).close()
-    assert body.startswith(
-        client.rest().partition(b"\r\n\r\n")[2].partition(b"\r\n")[2].removesuffix(b"\r\n")
-    )
+    assert client.rest().endswith(say.chunk(body[: len(body) // 3]))
     (call,) = relay.wait_for_calls(1)
     assert (call.outcome, call.usage, call.stream) == ("upstream_cut", None, True)
 

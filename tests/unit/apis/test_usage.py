@@ -239,7 +239,7 @@ def test_our_own_errors_are_read_like_theirs(api):
         ("/v1beta/models/m:generateContent", "rate_limit_error"),
         ("/model/m/converse", "rate_limit_error"),
         ("/v2/chat", "rate_limit_error"),
-        ("/api/chat", "http_429"),
+        ("/api/chat", "error"),
     ],
 )
 def test_our_own_errors_in_the_shape_of_each_api(path, told):
