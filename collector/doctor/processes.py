@@ -15,6 +15,7 @@ from collector.supervise.lock import is_held
 from collector.supervise.status import ProcessStatus, run_folder
 
 MANY_RESTARTS = 3
+CALM_S = 3600.0  # one that has lived so long has calmed down
 CONSEQUENCES = {"relay": "Calls wait or are refused.", "record": "Calls wait in the journal."}
 
 
@@ -124,7 +125,7 @@ def _judge_process(process: ProcessStatus, now_s: float) -> Finding:
         why = CONSEQUENCES.get(process.kind, "There are no pages.")
         remedy = "it is started again by itself; the supervisor's log says why it ended"
         return problem("processes.not_running", text, why, remedy, name, **values)
-    if process.restarts >= MANY_RESTARTS:
+    if process.restarts >= MANY_RESTARTS and now_s - process.since < CALM_S:
         text = f"it was started again {process.restarts} times{ended}"
         why = "Something ends it again and again; each time calls under way may be cut."
         remedy = "see the supervisor's log; `killed by SIGKILL` often means too little memory (dmesg)"

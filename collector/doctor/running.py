@@ -35,9 +35,8 @@ def find_upstream(plan: Plan, name: str) -> UpstreamPlan:
     known = {upstream.name: upstream for upstream in plan.upstreams}
     wanted = name or next((route.to for route in reversed(plan.routes)), "")
     if wanted not in known:
-        raise SizewiseError(
-            f"--upstream {wanted}: no such upstream runs; there are {', '.join(known) or 'none'}."
-        )
+        there = ", ".join(known) or "none"
+        raise SizewiseError(f"--upstream {wanted}: the relay has no such upstream; there are {there}.")
     return known[wanted]
 
 

@@ -57,6 +57,8 @@ def test_one_that_ends_again_and_again() -> None:
     assert found[0].found == "it is waiting, not running (last end: exit 1)"
     assert "Calls wait in the journal." in found[0].why
     assert "killed by SIGKILL" in found[1].found
+    calmed = process(restarts=3, since=NOW_S - 7200)
+    assert codes(run(status(calmed))) == {"processes.running relay worker 0": "ok"}
 
 
 def test_a_configuration_that_is_not_in_force() -> None:
