@@ -473,13 +473,19 @@ class Exchange:
         self.record("client_left")
         self._end()
 
+    def _awaits_upload(self) -> bool:
+        """It is the client that is slow: the upstream, if any, has taken all that came."""
+        if self.upload is _STREAMING and self.connection is not None and self.reply is None:
+            return not self.connection.transport.get_write_buffer_size()
+        return self.upload is _GATHERING
+
     def timed_out(self, what: str) -> None:
         name = self._upstream_name()
         self.entered = perf_counter()
         if self.client_gone:
             self.record("client_left")
             self._end()
-        elif self.upload is _GATHERING:
+        elif self._awaits_upload():
             self.fail(
                 408, "upload_timeout", f"The request's body did not arrive in time ({what}).", "refused"
             )

@@ -36,6 +36,16 @@ def test_a_slow_body(start_relay: Any, upstream: Any, say: Any) -> None:
     assert upstream.nobody_waits()
 
 
+def test_a_slow_body_that_streams(start_relay: Any, upstream: Any, say: Any) -> None:
+    relay = start_relay(upstream.plan(), limits={"head_timeout_s": 0.4, "sniff_bytes": 10})
+    client = relay.connect().send(say.request()[:-1])
+    server = upstream.accept()
+    server.read_until(b"\r\n\r\n")
+    assert client.take().get(b"x-sizewise-error") == b"upload_timeout"
+    assert len(server.rest()) == len(say.BODY) - 1
+    assert relay.wait_for_calls(1)[0].outcome == "refused"
+
+
 @pytest.mark.parametrize("limits", [{"idle_timeout_s": 0.4}, {"total_timeout_s": 0.4}])
 def test_an_upstream_that_says_nothing(
     limits: dict[str, float], start_relay: Any, upstream: Any, say: Any
