@@ -30,6 +30,7 @@ from collector.relay.upstream import Pool, UpstreamConnection
 from collector.relay.worker import Worker
 
 LIMITS = Limits(head_bytes=4096, sniff_bytes=2048, body_bytes=20_000, read_reply_bytes=4096)
+SURPLUS = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno"  # which nobody asked for
 _REQUEST = re.compile(rb"[A-Z-]+ /[!-~]* HTTP/1\.1\r\n")
 _QUIET, _OTHER = socket.socketpair()  # a socket on which nothing ever happens
 
@@ -261,8 +262,11 @@ class UpstreamTransport(StageTransport):
         super().__init__(stage, protocol)
         self._inbox = b""
         self._ends = False
+        self._spoiled = False  # it said more than a reply
 
     def took(self, data: bytes) -> None:
+        if self._spoiled:
+            self.stage.note("a request went to an upstream that had said more than its reply")
         if not self._inbox:
             if self.pieces and self.stage.clean:
                 self.stage.note("a request was sent before the reply to the last had come")
@@ -305,6 +309,9 @@ class UpstreamTransport(StageTransport):
         if not stage.clean and stage.rng.random() < 0.4:
             reply = mutate(stage.rng, reply)
         self.pieces.extend(cut(stage.rng, reply))
+        if stage.clean and not self._ends and stage.rng.random() < 0.1:
+            self.pieces[-1] += SURPLUS
+            self._spoiled = True
 
     def deliver(self) -> None:
         super().deliver()
