@@ -56,7 +56,7 @@ def test_what_the_server_says_of_itself_is_told_as_its_word() -> None:
 
 def test_times_that_do_not_fit_into_the_call_are_not_taken_off() -> None:
     said = verdict(ROW | {"queue_ms": 0.0, "engine_ms": 1600.0})
-    assert "it computed for 1.60 s" in said
+    assert "computed for 1.60 s" in said
     assert "the other" not in said
 
 
