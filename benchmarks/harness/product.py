@@ -68,7 +68,7 @@ class Product:
         *,
         command: tuple[str, ...] = (str(COMMAND),),
         environ: Mapping[str, str] | None = None,
-        user: int | None = None,
+        account: tuple[int, int] | None = None,
     ) -> None:
         self.folder, self.state_dir = folder, folder / "state"
         self.config_file = folder / "sizewise.yaml"
@@ -80,7 +80,9 @@ class Product:
         }
         self.config["relay"] = {"listen": LOCAL, **config.get("relay", {})}
         self.write_config()
-        self._command, self._user = command, user
+        self._command = command
+        user, group = account or (None, None)
+        self._account: dict[str, Any] = {"user": user, "group": group, "extra_groups": [] if user else None}
         own = {name: value for name, value in os.environ.items() if not name.startswith("SIZEWISE_")}
         self._environ = {**own, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
@@ -94,8 +96,8 @@ class Product:
         """Another command of `sizewise` over the same configuration."""
         line = [*self._command, *words, "--config", str(self.config_file)]
         return subprocess.run(
-            line, capture_output=True, text=True, env=self._environ, cwd=self.folder, user=self._user,
-            extra_groups=[] if self._user is not None else None, timeout=60, check=False,
+            line, capture_output=True, text=True, env=self._environ, cwd=self.folder, timeout=60, check=False,
+            **self._account,
         )  # fmt: skip
 
     def launch(self) -> None:
@@ -106,7 +108,7 @@ class Product:
             self._process = subprocess.Popen(
                 [*self._command, "up", "--config", str(self.config_file)],
                 stdin=subprocess.DEVNULL, stdout=screen, stderr=log, env=self._environ, cwd=self.folder,
-                user=self._user, extra_groups=[] if self._user is not None else None, process_group=0,
+                process_group=0, **self._account,
             )  # fmt: skip
 
     def start(self) -> "Product":
