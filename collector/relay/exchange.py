@@ -404,6 +404,7 @@ class Exchange:
         """The upstream closed its side; `upstream_lost` follows where that is no proper end."""
         reply = self.reply
         if reply is not None and reply.head.framing is Framing.CLOSE:
+            self.entered = perf_counter()  # what went before was a wait for the upstream
             self._forward(reply, b"", reply.end())
 
     def upstream_lost(self, error: Exception | None) -> None:
