@@ -98,6 +98,7 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     usage: Usage | None = None
     usage_source: UsageSource = "unknown"
     usage_problem: str = ""  # why usage is unknown, derived or estimated
+    reported_cost_usd: str = ""  # what the upstream itself says it charged, a decimal; for comparison
     request_bytes: int = 0
     response_bytes: int = 0
     content_events: int = 0  # events that carried content, in a stream

@@ -33,6 +33,7 @@ PLAIN = {
     "outcome": "sizewise.outcome",
     "usage_source": "sizewise.usage.source",
     "usage_problem": "sizewise.usage.problem",
+    "reported_cost_usd": "sizewise.cost.reported",
     "stream": "gen_ai.request.stream",
     "status": "http.response.status_code",
     "attempts": "sizewise.attempts",

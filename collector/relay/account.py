@@ -41,6 +41,7 @@ class Varying(msgspec.Struct, omit_defaults=True):
     usage: Usage | None = None
     usage_source: UsageSource = "unknown"
     usage_problem: str = ""
+    reported_cost_usd: str = ""
     request_bytes: int = 0
     response_bytes: int = 0
     content_events: int = 0
@@ -82,6 +83,7 @@ def settle(exchange: "Exchange", outcome: Outcome | None, error_type: str, statu
         reading.usage,
         "unknown" if reading.usage is None else "reported",
         reading.usage_problem,
+        "",
         exchange.request_bytes,
         exchange.reply_bytes,
         reading.content_events,
@@ -109,6 +111,8 @@ def _add_reply(varying: Varying, reply: "Reply", reading: Reading, started: floa
         if times:
             varying.first_content_us = int((times[0] - started) * 1e6)
             varying.gap_p50_us, varying.gap_p99_us = _gaps(times)
+    if reading.reported_cost_usd is not None:
+        varying.reported_cost_usd = f"{reading.reported_cost_usd:f}"
     if reading.queue_ms is not None:
         varying.queue_us = int(reading.queue_ms * 1000)
     if reading.engine_ms is not None:
