@@ -58,7 +58,7 @@ class Acceptor:
 
     @property
     def held(self) -> int:
-        return len(self._worker.clients) + self._arriving
+        return len(self._worker.clients) + len(self._worker.tunnels) + self._arriving
 
     def note_left(self) -> None:
         """A connection has ended: a sibling may look at once."""

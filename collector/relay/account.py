@@ -110,7 +110,7 @@ def _add_reply(varying: Varying, reply: "Reply", reading: Reading, started: floa
         times = reply.content_times
         if times:
             varying.first_content_us = int((times[0] - started) * 1e6)
-            varying.gap_p50_us, varying.gap_p99_us = _gaps(times)
+            varying.gap_p50_us, varying.gap_p99_us = measure_gaps(times)
     if reading.reported_cost_usd is not None:
         varying.reported_cost_usd = f"{reading.reported_cost_usd:f}"
     if reading.queue_ms is not None:
@@ -130,7 +130,7 @@ def _read_outcome(exchange: "Exchange", reading: Reading) -> Outcome:
     return "ok"
 
 
-def _gaps(times: list[float]) -> tuple[int | None, int | None]:
+def measure_gaps(times: list[float]) -> tuple[int | None, int | None]:
     """Median and p99 of the time between two pieces with content."""
     if len(times) < 2:
         return None, None

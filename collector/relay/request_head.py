@@ -197,7 +197,8 @@ def _read_headers(head: RequestHead, headers: list[tuple[bytes, bytes]]) -> None
             head.header_lines.append((name, raw_name + b": " + value + b"\r\n"))
     _check_framing(head, hosts, lengths, encodings)
     head.keep_alive = b"close" not in named and (head.http11 or b"keep-alive" in named)
-    head.wants_upgrade = b"upgrade" in named
+    asks = head.wants_upgrade and b"upgrade" in named
+    head.wants_upgrade = asks and head.method == b"GET" and head.http11 and not head.has_body
     dropped = {name for name in named if name and name not in END_TO_END}
     if len(dropped) > 1 or not dropped <= {b"keep-alive", b"close"}:
         head.header_lines = [line for line in head.header_lines if line[0] not in dropped]
@@ -229,6 +230,10 @@ def _read_traceparent(head: RequestHead, value: str) -> None:
         head.trace_id, head.parent_span_id = bytes.fromhex(match[1]), bytes.fromhex(match[2])
 
 
+def _read_upgrade(head: RequestHead, value: str) -> None:
+    head.wants_upgrade = value.lower() == "websocket"  # others (h2c) may be ignored, and are
+
+
 def _keep(field: str, limit: int = 120) -> Callable[[RequestHead, str], None]:
     def read(head: RequestHead, value: str) -> None:
         setattr(head, field, value[:limit])
@@ -238,6 +243,7 @@ def _keep(field: str, limit: int = 120) -> Callable[[RequestHead, str], None]:
 
 _READ = {
     b"traceparent": _read_traceparent,
+    b"upgrade": _read_upgrade,
     b"user-agent": _keep("client"),
     b"x-request-id": _keep("request_id"),
     b"idempotency-key": _keep("idempotency_key", 400),

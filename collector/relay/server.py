@@ -10,7 +10,6 @@ Invariants
 
 import asyncio
 import re
-import select
 from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 from collector.apis.replies import error_body
 from collector.relay.chunked import BadChunk
 from collector.relay.exchange import Exchange, Upload
+from collector.relay.liveness import is_gone
 from collector.relay.policy import Refusal
 from collector.relay.reply import Passing
 from collector.relay.request_head import HeadRefused, RequestHead, parse_request_head
@@ -42,7 +42,6 @@ _LENGTH_LINE = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,15})\r\n")
 _HEADS = 1024
 _DONE = Upload.DONE
 _HEAD_REMEMBERED_BYTES = 4096
-_GONE = getattr(select, "POLLRDHUP", 0)
 
 
 class Heads:
@@ -136,9 +135,6 @@ class ClientConnection(asyncio.Protocol):
         except HeadRefused as refused:
             self.answer(refused.status, "", refused.code, refused.message, close=True)
             return
-        if head.wants_upgrade and head.method == b"GET":
-            self.answer(501, "", "upgrade", "Upgrades such as WebSocket are not served.", close=True)
-            return
         if head.refusal is not None and (length > _REFUSED_BYTES or head.chunked or head.expects_continue):
             self._turn_away(head, head.refusal)
             return
@@ -213,6 +209,14 @@ class ClientConnection(asyncio.Protocol):
             held, self._held = self._held, b""
             self._read_head(held, perf_counter())
 
+    def hand_over(self) -> bytes:
+        """The connection is a tunnel's from here on, with the bytes that came beyond its handshake."""
+        self.worker.clients.discard(self)
+        self.exchange = None
+        held, self._held = self._held, b""
+        self.resume_upload()
+        return held
+
     def answer(
         self,
         status: int,
@@ -250,9 +254,7 @@ class ClientConnection(asyncio.Protocol):
         """While reading is paused the event loop doesn't see a client go; the kernel does."""
         if not self._paused or self.transport.is_closing():
             return False
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), _GONE)
-        return bool(poll.poll(0))
+        return is_gone(self.transport)
 
     def pause_writing(self) -> None:
         self._full = True

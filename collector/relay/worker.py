@@ -28,6 +28,7 @@ from collector.relay.open_calls import OpenCalls, read_left_open
 from collector.relay.policy import Admission
 from collector.relay.routes import Router
 from collector.relay.server import ClientConnection, Heads
+from collector.relay.tunnel import Tunnel
 from collector.relay.upstream import Pool
 
 _SWEEP_S = 0.25
@@ -54,6 +55,7 @@ class Worker:
         self.heads = Heads(self.admission.identify)
         self.refuses_option: set[tuple[str, str]] = set()  # upstream and model that refused stream_options
         self.clients: set[ClientConnection] = set()
+        self.tunnels: set[Tunnel] = set()
         self.clock = time.monotonic()  # coarse: as of the last sweep
         self.stopping = False
         self._pools: dict[str, Pool] = {}
@@ -123,13 +125,15 @@ class Worker:
         for exchange, deadline in list(self._draining.items()):
             if now > deadline:
                 exchange.timed_out("after the client left")
+        for tunnel in list(self.tunnels):
+            tunnel.check(now)
         for pool in self._pools.values():
             pool.sweep(now)
         if self._refresh_policy():
             self.heads = Heads(self.admission.identify)
         self.acceptor.beat()
         self._publish()
-        if self.stopping and not self.clients and not self._draining:
+        if self.stopping and not self.clients and not self.tunnels and not self._draining:
             self._stopped.set()
         else:
             self.loop.call_later(_SWEEP_S, self._sweep)
@@ -145,7 +149,7 @@ class Worker:
 
     def _publish(self) -> None:
         counters = self.counters
-        counters.clients = len(self.clients)
+        counters.clients = len(self.clients) + len(self.tunnels)
         counters.under_way = len(self.open_calls)
         counters.untracked = self.open_calls.untracked
         counters.journal_lost = self.journal.lost
@@ -172,11 +176,15 @@ class Worker:
         for client in list(self.clients):
             if client.exchange is None:
                 client.transport.close()
+        for tunnel in list(self.tunnels):
+            tunnel.leave()
         self.loop.call_later(self.plan.limits.shutdown_grace_s, self._stop_hard)
 
     def _stop_hard(self) -> None:
         for client in list(self.clients):
             client.transport.abort()
+        for tunnel in list(self.tunnels):
+            tunnel.abort("interrupted", "relay_stopped")
         self._stopped.set()
 
     def reload(self) -> None:
