@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from collector.apis import RequestFacts, find_endpoint, read_request, read_whole
 from collector.apis.batches import ResultsReader, read_background
 from collector.apis.bedrock import ConverseStream
-from collector.apis.conversation import Conversation
 from collector.apis.eventstream import FrameCutter
 from collector.apis.form import read_form
 from collector.apis.framed import MAX_BYTES, ArrayCutter, FramedReader, LineCutter
@@ -111,15 +110,13 @@ def test_no_reply_raises_whatever_its_types(path, value):
 
 
 @given(message=JSON, body=st.binary(max_size=80))
-def test_conversations_batches_and_forms_take_anything(message, body):
-    conversation, results = Conversation(), ResultsReader()
-    for data in (json.dumps(message).encode(), json.dumps({"type": "response.created"}).encode(), body):
-        conversation.take(data)
+def test_batches_and_forms_take_anything(message, body):
+    results = ResultsReader()
+    for data in (json.dumps(message).encode(), body):
         results.feed(data + b"\n")
         read_background(data, 200)
         read_form(data)
         read_form(b"--x\r\n" + data)
-    conversation.finish()
     results.finish()
 
 
