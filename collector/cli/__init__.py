@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from collector.cli import config, data, doctor, journal, keys, run
+from collector.cli import config, data, doctor, journal, keys, prices, run
 from collector.errors import SizewiseError
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ app.add_typer(config.app, name="config")
 data.register(app)
 doctor.register(app)
 app.add_typer(journal.app, name="journal")
+app.add_typer(prices.app, name="prices")
 app.add_typer(keys.app, name="keys")
 
 

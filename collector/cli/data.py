@@ -5,13 +5,15 @@ It is the given one, the embedded one that runs, or an embedded one started for 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from collector.cli.options import ConfigFile
 
 if TYPE_CHECKING:
+    import psycopg
+
     from collector.config import Config
 
 
@@ -55,10 +57,7 @@ def report(
     """What a month cost, by whatever it should be divided by."""
     from datetime import UTC, datetime
 
-    import psycopg
-
     from collector.config import load_config
-    from collector.errors import StoreError
     from collector.spend import report as spend
     from collector.spend.actual import reporting_zone
     from collector.spend.period import month_of, month_period
@@ -66,24 +65,35 @@ def report(
 
     settings = load_config(config).config
     render = {"table": render_table, "csv": render_csv, "json": render_json}[format]
-    with database(settings, make=False) as url:
+    with connected(settings) as connection:
+        zone = reporting_zone(connection)
+        made = spend.report(
+            connection,
+            tenant=settings.tenant,
+            period=month_period(month or month_of(datetime.now(UTC), zone), zone),
+            dimensions=[name.strip() for name in by.split(",") if name.strip()],
+            zone=zone,
+        )
+    typer.echo(render(made), nl=False)
+
+
+@contextmanager
+def connected(config: "Config") -> "Iterator[psycopg.Connection[Any]]":
+    """A connection to the ledger that is there; what can go wrong on the way is said."""
+    import psycopg
+
+    from collector.errors import StoreError
+
+    with database(config, make=False) as url:
         try:
             with psycopg.connect(url, connect_timeout=10) as connection:
-                zone = reporting_zone(connection)
-                made = spend.report(
-                    connection,
-                    tenant=settings.tenant,
-                    period=month_period(month or month_of(datetime.now(UTC), zone), zone),
-                    dimensions=[name.strip() for name in by.split(",") if name.strip()],
-                    zone=zone,
-                )
+                yield connection
         except psycopg.errors.UndefinedTable:
             raise StoreError(
-                "The database has no schema yet: run `sizewise migrate` or `sizewise up`."
+                "The database has no schema yet, or an older one: run `sizewise migrate` or `sizewise up`."
             ) from None
         except psycopg.OperationalError as problem:
             raise StoreError(f"The database can't be reached: {' '.join(str(problem).split())}") from None
-    typer.echo(render(made), nl=False)
 
 
 @contextmanager

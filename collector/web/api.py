@@ -12,6 +12,7 @@ from collector.spend.calls import last_calls, one_call
 from collector.spend.period import month_of
 from collector.spend.render import report_values
 from collector.spend.report import report
+from collector.spend.unpriced import unpriced_models, unpriced_values
 from collector.web.answers import call_values, instant
 from collector.web.health import journal_states, ledger_state, readiness
 from collector.web.parameters import NotFound, calls_question, read_call_id, spend_question
@@ -72,6 +73,17 @@ def spend(request: Request, state: Here) -> dict[str, Any]:
             zone=zone,
         )
     return report_values(found)
+
+
+@router.get("/unpriced")
+def unpriced(request: Request, state: Here) -> dict[str, Any]:
+    """Models that had calls with usage and no price, in a month or between two days; how to price them."""
+    with state.database.snapshot() as connection:
+        zone = state.zone(connection)
+        question = spend_question(request.query_params.multi_items(), zone, month_of(state.clock(), zone))
+        start, end = question.period.start, question.period.end
+        found = unpriced_models(connection, tenant=state.tenant, start=start, end=end)
+    return {"from": instant(start), "to": instant(end), "models": list(map(unpriced_values, found))}
 
 
 @router.get("/status")
