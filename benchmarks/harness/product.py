@@ -18,6 +18,8 @@ from urllib.request import urlopen
 import psycopg
 import yaml
 
+from collector.relay.counters import read_counters
+
 COMMAND = Path(sys.executable).with_name("sizewise")
 PATIENCE_S = 30.0
 LOCAL = "127.0.0.1:0"
@@ -130,6 +132,8 @@ class Product:
             kinds = {process["kind"] for process in status["processes"] if process["state"] == "running"}
             if kinds < {"relay", "record", "web"} or status["database"]["state"] != "ready":
                 return False
+            if not self.is_relaying():
+                return False
             with urlopen(f"{self.web_url}/readyz", timeout=5) as answer:
                 return bool(answer.status == 200)
         except (OSError, ValueError, KeyError):
@@ -141,6 +145,16 @@ class Product:
         process, self._process = self._process, None
         process.send_signal(signal.SIGTERM)
         return process
+
+    def is_relaying(self) -> bool:
+        """Whether each worker has come so far as to count: it may be dying of something over and over."""
+        status = self.status()
+        workers = [process for process in status["processes"] if process["kind"] == "relay"]
+        folder = Path(status["journal_dir"])
+        return all(
+            process["pid"] == read_counters(folder / f"w{process['index']}" / "counters").get("pid")
+            for process in workers
+        )
 
     def stop(self, patience_s: float = 60.0) -> int:
         """Politely; whatever is left then is killed and told by the exit status."""

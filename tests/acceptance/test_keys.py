@@ -62,7 +62,7 @@ def ask(product: Product, path: str = CHAT, tokens: int = 20, **headers: str) ->
     model = "claude-haiku-4-5" if path == MESSAGES else "gpt-4o-mini"
     body = {"model": model, "max_tokens": 500, "messages": [{"role": "user", "content": "x"}]}
     wanted = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection = http.client.HTTPConnection(*product.relay.split(":"), timeout=30)
+    connection = http.client.HTTPConnection(product.relay, timeout=30)
     connection.request("POST", path, json.dumps(body), {"x-sim": f"tokens={tokens}", **wanted})
     reply = connection.getresponse()
     found = Answer(reply.status, {k.lower(): v for k, v in reply.getheaders()}, json.loads(reply.read()))

@@ -111,7 +111,7 @@ def recorded() -> Iterator[Product]:
 def replies(recorded: Product) -> dict[str, tuple[int, str, Headers, bytes]]:
     """All of them, one after the other over one connection."""
     found = {}
-    connection = http.client.HTTPConnection(*recorded.relay.split(":"), timeout=30)
+    connection = http.client.HTTPConnection(recorded.relay, timeout=30)
     for name in NAMES:
         method, path, body = request_of(name)
         headers = {"x-capture": name, "content-type": "application/json", "x-sizewise-team": name}

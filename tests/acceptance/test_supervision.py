@@ -18,7 +18,7 @@ class Stream:
     """A streamed chat that takes its time, read by a raw client."""
 
     def __init__(self, product: Product, *, tokens: int, gap_ms: int, model: str = "gpt-4o-mini") -> None:
-        self._connection = http.client.HTTPConnection(*product.relay.split(":"), timeout=30)
+        self._connection = http.client.HTTPConnection(product.relay, timeout=30)
         body = f'{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"x"}}]}}'
         wish = {"x-sim": f"tokens={tokens} gap_ms={gap_ms}"}
         self._connection.request("POST", "/v1/chat/completions", body, wish)
@@ -33,7 +33,7 @@ class Stream:
 
 
 def ask(product: Product, model: str = "gpt-4o-mini") -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(*product.relay.split(":"), timeout=30)
+    connection = http.client.HTTPConnection(product.relay, timeout=30)
     body = f'{{"model":"{model}","messages":[{{"role":"user","content":"x"}}]}}'
     connection.request("POST", "/v1/chat/completions", body)
     reply = connection.getresponse()
