@@ -31,7 +31,8 @@ from benchmarks.proxies.start import (
 )
 
 STEADY_PER_S, SPARSE_PER_S, HALF_LOAD_PER_S = 200.0, 20.0, 8000.0
-PEER_PHASES = ("call", "stream")  # what a slow peer is asked for
+FAST = ("nginx", "ours")
+PEER_PHASES, PEER_SECONDS = ("call", "stream"), 5.0  # a slow peer is asked for less, and longer
 COLUMNS = (("per_s", 10, 0), ("p50_ms", 9, 3), ("p99_ms", 9, 3), ("ttft50_ms", 9, 3))  # width, places
 Rows = dict[tuple[str, str], list[Row]]
 
@@ -80,9 +81,11 @@ def compare(folder: Path, mock: int, rounds: int, seconds: float) -> tuple[Rows,
         for turn in range(rounds):
             for phase, load in phases.items():
                 for proxy in proxies if turn % 2 == 0 else proxies[::-1]:
-                    if proxy.name == "litellm" and phase not in PEER_PHASES:
-                        continue
-                    rows.setdefault((proxy.name, phase), []).extend(try_load(proxy, load, seconds))
+                    if proxy.name in FAST:
+                        rows.setdefault((proxy.name, phase), []).extend(try_load(proxy, load, seconds))
+                    elif phase in PEER_PHASES:
+                        found = try_load(proxy, load, max(seconds, PEER_SECONDS))
+                        rows.setdefault((proxy.name, phase), []).extend(found)
         return rows, {proxy.name: sum(map(memory_mb, proxy.pids)) for proxy in proxies}
 
 
@@ -91,7 +94,7 @@ def try_load(proxy: Proxy, load: Load, seconds: float) -> list[Row]:
     try:
         return [measure(proxy, load, seconds)]
     except LoadFailed as problem:
-        if proxy.name in ("nginx", "ours"):
+        if proxy.name in FAST:
             raise
         print(problem, file=sys.stderr)
         return []
@@ -99,8 +102,9 @@ def try_load(proxy: Proxy, load: Load, seconds: float) -> list[Row]:
 
 def make_phases(folder: Path, proxies: list[Proxy]) -> dict[str, Load]:
     call, long = flat_out("call.lua", 32), flat_out("long.lua", 8)
-    fastest = {proxy.name: measure(proxy, call, 1).per_s for proxy in proxies}  # warms up, too
-    half = min(fastest["ours"] / 2, HALF_LOAD_PER_S)
+    for proxy in proxies:  # warm them up
+        try_load(proxy, call, 1 if proxy.name in FAST else PEER_SECONDS)
+    half = min(measure(proxies[1], call, 1).per_s / 2, HALF_LOAD_PER_S)
     for proxy in proxies[:2]:
         measure(proxy, long, 1)
     client, seed = compile_program("rate_client", folder), int(os.environ.get("BENCH_SEED", "1"))
