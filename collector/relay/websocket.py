@@ -115,6 +115,7 @@ class FrameReader:
     def _take(self, data: bytes, at: int, stop: int) -> None:
         """Payload of the current message."""
         if self._dropping and not self._compressed:
+            self._size += stop - at
             if self._key:
                 turn = (stop - at) % 4
                 self._key = self._key[turn:] + self._key[:turn]

@@ -47,9 +47,6 @@ HEADS = {
     "bare line feeds": b"GET /admin HTTP/1.1\nHost: relay.test\n\n",
     "a bare line feed at the end": b"GET /admin HTTP/1.1\r\nHost: relay.test\r\n\n",
     "mixed line ends at the end": b"GET /admin HTTP/1.1\r\nHost: relay.test\n\r\n",
-    "a WebSocket": (
-        b"GET /v1/realtime HTTP/1.1\r\nHost: relay.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    ),
     "a huge head": b"GET /admin HTTP/1.1\r\nX: " + b"a" * 100_000 + b"\r\nHost: relay.test\r\n\r\n",
     "an endless head": b"GET /admin HTTP/1.1\r\nX: " + b"a" * 100_000,
     "a TLS hello": b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\r\n\r\n",
