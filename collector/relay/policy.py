@@ -22,6 +22,9 @@ from collector.policy import CapEntry, KeyEntry, Policy, decode_policy, hash_key
 from collector.relay.request_head import CREDENTIALS, RequestHead
 
 _KEY = re.compile(rb"(?:[Bb][Ee][Aa][Rr][Ee][Rr][ \t]+)?(sw-[A-Za-z0-9_-]{32,200})\Z")
+# How a browser, which can't set headers, gives a key to a WebSocket: as one more subprotocol.
+_PROTOCOLS = b"sec-websocket-protocol"
+_KEY_PROTOCOL = re.compile(rb"openai-insecure-api-key\.(sw-[A-Za-z0-9_-]{32,200})\Z")
 _FREE_METHODS = (b"GET", b"HEAD", b"OPTIONS")  # looking costs nothing, so it is not capped
 
 
@@ -123,7 +126,8 @@ class Admission:
 
     def find_caps(self, head: RequestHead, team: str, project: str) -> tuple[Cap, ...] | None:
         """Those that cover a call; None for none."""
-        if not self._caps or (head.endpoint is None and head.method in _FREE_METHODS):
+        is_free = head.endpoint is None and head.method in _FREE_METHODS and not head.wants_upgrade
+        if not self._caps or is_free:
             return None
         return tuple(cap for cap in self._caps if cap.covers(head.key_id, team, project)) or None
 
@@ -149,12 +153,19 @@ def _take_key(head: RequestHead) -> bytes:
     keys = [head.sizewise_key.encode("latin-1")] if head.sizewise_key else []
     kept = []
     for name, line in head.header_lines:
-        match = _KEY.match(line[len(name) + 2 : -2]) if name in CREDENTIALS else None
-        if match:
+        value = line[len(name) + 2 : -2]
+        if name == _PROTOCOLS:
+            offered = [word.strip() for word in value.split(b",")]
+            others = [word for word in offered if not _KEY_PROTOCOL.match(word)]
+            if len(others) < len(offered):
+                keys += [match[1] for word in offered if (match := _KEY_PROTOCOL.match(word))]
+                kept += [(name, b"%s: %s\r\n" % (name, b", ".join(others)))] if others else []
+                continue
+        elif name in CREDENTIALS and (match := _KEY.match(value)):
             keys.append(match[1])
-        else:
-            kept.append((name, line))
-    if len(kept) < len(head.header_lines):
+            continue
+        kept.append((name, line))
+    if keys:
         head.header_lines = kept
     return keys[0] if keys else b""
 

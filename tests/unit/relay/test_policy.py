@@ -252,6 +252,27 @@ def test_looking_is_not_capped_and_what_costs_is_even_if_nobody_reads_it(path: P
     assert keeper.find_caps(head_with(path=b"/v1/something/new"), "search", "") is not None
 
 
+def test_a_browser_gives_its_key_as_a_subprotocol(path: Path) -> None:
+    keeper = admission(path, policy(entry(), caps=(cap("10"),)))
+    key = b"openai-insecure-api-key." + KEY
+    for offered, left in (
+        (b"realtime, " + key + b", beta.v1", [b"sec-websocket-protocol: realtime, beta.v1\r\n"]),
+        (key + b",realtime", [b"sec-websocket-protocol: realtime\r\n"]),
+        (key, []),
+    ):
+        head = head_with(
+            b"Upgrade: websocket",
+            b"Connection: Upgrade",
+            b"Sec-WebSocket-Protocol: " + offered,
+            method=b"GET",
+            path=b"/v1/realtime",
+        )
+        keeper.identify(head)
+        assert head.key_id == "key-1"
+        assert [line for name, line in head.header_lines if name == b"sec-websocket-protocol"] == left
+        assert keeper.find_caps(head, "search", "") is not None  # a tunnel costs, though it begins with a GET
+
+
 def test_a_header_of_an_answer_holds_no_name(path: Path) -> None:
     """Names are free text: they must not be able to end a line of a head."""
     keeper = admission(path, policy(entry(), caps=(cap("10", name="a\r\nx-evil: 1"),)))
