@@ -291,8 +291,7 @@ class UpstreamTransport(StageTransport):
         if len(lengths) + chunked > 1 or head.count(b"\r\nhost: ") != 1 or b"\r\nx-sizewise-" in head:
             self.stage.note(f"an upstream got the head {head!r}")
         if chunked:
-            end = rest.find(b"\r\n0\r\n\r\n")
-            return end + 7 if end >= 0 else None
+            return _unframe(rest)[1]
         size = int(lengths[0]) if lengths else 0
         return size if len(rest) >= size else None
 
@@ -348,7 +347,7 @@ class Stage:
     def check_body(self, asked: Asked, raw: bytes, body: bytes) -> None:
         """The request arrives as it was sent, but for our option."""
         if b"\r\ntransfer-encoding: chunked\r\n" in raw[: -len(body)]:
-            body = b"".join(_unframe(body))
+            body = _unframe(body)[0]
         if body == asked.body:
             return
         got, sent = json.loads(body), json.loads(asked.body)
@@ -381,9 +380,12 @@ class Stage:
         return sum(pool.open for pool in pools)
 
 
-def _unframe(body: bytes) -> list[bytes]:
-    pieces, at = [], 0
-    while size := int(body[at : (end := body.index(b"\r\n", at))], 16):
-        pieces.append(body[end + 2 : end + 2 + size])
-        at = end + 4 + size
-    return pieces
+def _unframe(framed: bytes) -> tuple[bytes, int | None]:
+    """A body out of its chunks, and where they end: None when they go on. The relay adds no trailers."""
+    body, at = b"", 0
+    while (end := framed.find(b"\r\n", at)) >= 0:
+        size = int(framed[at:end], 16)
+        body, at = body + framed[end + 2 : end + 2 + size], end + 4 + size
+        if not size:
+            return body, at if at <= len(framed) else None
+    return body, None
