@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from collector.call import Call, new_call_id
 from collector.journal.record import HEADER_BYTES, decode, encode_about, encode_parts
 from collector.plan import Plan, UpstreamPlan
-from collector.relay.account import Varying, _gaps
+from collector.relay.account import Varying, measure_gaps
 from collector.relay.courses import describe
 from collector.relay.request_head import parse_request_head
 from collector.relay.routes import Target
@@ -56,7 +56,7 @@ def test_percentiles_are_gaps_that_were(gaps_us: list[int]) -> None:
     times, now = [1.0], 1.0
     for gap_us in gaps_us:
         times.append(now := now + gap_us / 1e6)
-    median, p99 = _gaps(times)
+    median, p99 = measure_gaps(times)
     if not gaps_us:
         assert (median, p99) == (None, None)
     else:
