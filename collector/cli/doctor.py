@@ -32,6 +32,10 @@ def doctor(
     ] = "",
     upstream: Annotated[str, typer.Option(metavar="NAME", help="For --prove: the one to measure.")] = "",
     rounds: Annotated[int, typer.Option(min=6, max=100_000, help="For --prove: requests to compare.")] = 200,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For --prove: a Sizewise key, if one is demanded."),
+    ] = None,
     calls: Annotated[
         int, typer.Option(min=6, max=10_000, help="For --prove --model: completions to compare.")
     ] = 20,
@@ -40,7 +44,7 @@ def doctor(
     from collector.doctor import examine, has_problem, render
 
     if prove:
-        findings = _prove(config, upstream, model, rounds, calls)
+        findings = _prove(config, key_file, upstream, model, rounds, calls)
     else:
         findings = examine(config, call=call, model=model)
     if json:
@@ -54,11 +58,13 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _prove(config: Path | None, upstream: str, model: str, rounds: int, calls: int) -> "list[Finding]":
+def _prove(
+    config: Path | None, key_file: Path | None, upstream: str, model: str, rounds: int, calls: int
+) -> "list[Finding]":
     from collector.doctor import prove
     from collector.doctor.running import find_ledger_share, find_relay, find_upstream
 
-    relay, plan, settings = find_relay(config)
+    relay, plan, settings = find_relay(config, key_file)
     try:
         return prove(
             find_upstream(plan, upstream),

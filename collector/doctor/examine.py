@@ -13,12 +13,14 @@ from alembic.script import ScriptDirectory
 from collector import __version__
 from collector.config import Config, Loaded, find_state_dir, make_plan
 from collector.doctor import (
+    certificate,
     clock,
     configuration,
     database,
     disk,
     gpu,
     journals,
+    keys,
     permissions,
     ports,
     prices,
@@ -39,8 +41,8 @@ from collector.store.schema import alembic_config
 from collector.supervise.status import DatabaseStatus
 
 GROUPS = (
-    "config", "processes", "ports", "permissions", "disk", "journal", "database", "schema", "upstreams",
-    "clock", "gpu", "prices", "telemetry",
+    "config", "processes", "ports", "permissions", "disk", "journal", "database", "schema", "keys",
+    "upstreams", "clock", "gpu", "prices", "telemetry",
 )  # fmt: skip
 
 
@@ -79,6 +81,10 @@ def _examine_configured(
     found += _examine_journals(config, run, ledger, now)
     found += unstartable or _examine_database(config, run, ledger)
     plan = run.plan or make_plan(config)
+    if plan.tls is not None:
+        found += certificate.judge(certificate.gather(plan.tls), now.timestamp())
+    if run.plan is not None and (policy := keys.gather(run.plan)) is not None:
+        found += keys.judge(policy, now.timestamp())
     facts = upstreams.gather(plan.upstreams, configured_metrics(config, plan), call=call, model=model)
     found += verdicts.judge(facts, now.timestamp())
     found += clock.judge(find_skews(ledger, facts), watch.step_s())

@@ -63,13 +63,14 @@ def _unpriced(one: ModelFact, providers: dict[str, list[str]]) -> Finding:
     values = {"provider": one.provider, "model": one.model, "unpriced": one.unpriced, "tokens": one.tokens}
     if one.provider:
         known = f"the price list has no price for it at {one.provider}"
-        remedy = f"{known}: pip install --upgrade genai-prices, or see that it is named as there"
+        remedy = f"{known}: pip install --upgrade genai-prices, or price it in a book (`prices.books`)"
     else:
         names = providers.get("") or ["NAME"]
         setting = f"upstreams.{names[0] if len(names) == 1 else 'NAME'}"
         remedy = (
             f"a server of your own has no list price: say what it runs on with `{setting}.hosting`; "
-            f"if it is a provider's, say whose prices apply with `{setting}.provider`"
+            f"if it is a provider's, whose prices apply with `{setting}.provider`; "
+            "or price it in a book of your own (`prices.books`)"
         )
     return warning("prices.unpriced", text, why, remedy, model, **values)
 

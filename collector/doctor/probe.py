@@ -15,6 +15,7 @@ from types import TracebackType
 import msgspec
 
 from collector.plan import UpstreamPlan
+from collector.relay.tls import make_upstream_context
 
 MOST_BODY_BYTES = 4 * 1024**2
 PIECE_BYTES = 64 * 1024
@@ -34,9 +35,11 @@ class Answer(msgspec.Struct):
 class Probe:
     """Raises OSError, ssl.SSLError, TimeoutError or http.client.HTTPException, as these come."""
 
-    def __init__(self, plan: UpstreamPlan, timeout_s: float) -> None:
+    def __init__(self, plan: UpstreamPlan, timeout_s: float, *, trusting: bool = False) -> None:
+        """`trusting`: any certificate will do, for our own relay on this machine."""
         self.plan = plan
         self.timeout_s = timeout_s
+        self.trusting = trusting
         self.connect_ms = 0.0
         self.certificate_ends_s: float | None = None
         self._http: http.client.HTTPConnection | None = None
@@ -60,8 +63,9 @@ class Probe:
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if plan.tls:
-                context = ssl.create_default_context(cafile=plan.ca_file or None)
-                context.set_alpn_protocols(["http/1.1"])
+                context = make_upstream_context(plan)
+                if self.trusting:
+                    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
                 raw = context.wrap_socket(raw, server_hostname=plan.host)
                 ends = (raw.getpeercert() or {}).get("notAfter")
                 self.certificate_ends_s = ssl.cert_time_to_seconds(str(ends)) if ends else None

@@ -9,6 +9,7 @@ from collector.config import Config, load_config
 from collector.doctor import processes
 from collector.doctor.examine import find_database
 from collector.doctor.proof import LedgerShare
+from collector.doctor.share import RelaySide
 from collector.errors import SizewiseError
 from collector.plan import Plan, UpstreamPlan
 from collector.spend.scope import scoped
@@ -17,7 +18,7 @@ from collector.supervise.sockets import reachable_address
 HOUR = timedelta(hours=1)
 
 
-def find_relay(config_file: Path | None) -> tuple[str, Plan, Config]:
+def find_relay(config_file: Path | None, key_file: Path | None) -> tuple[RelaySide, Plan, Config]:
     config = load_config(config_file).config
     run = processes.gather(config.state_dir)
     address = run.addresses.get("relay")
@@ -27,7 +28,18 @@ def find_relay(config_file: Path | None) -> tuple[str, Plan, Config]:
             f"No relay runs for {config.state_dir}{said}: there is nothing to measure. "
             "Start `sizewise up` first."
         )
-    return reachable_address(address), run.plan, config
+    if run.plan.tls is not None and run.plan.tls.client_ca:
+        raise SizewiseError(
+            "The relay takes only clients with a certificate of `relay.tls.client_ca`, which the doctor "
+            "has not: measure beside a relay without it."
+        )
+    key = key_file.read_text().strip() if key_file else ""
+    if run.plan.require_keys and not key:
+        raise SizewiseError(
+            "The relay demands a Sizewise key. Make one (`sizewise keys create --team doctor > key`) and "
+            "give it: --key-file key"
+        )
+    return RelaySide(reachable_address(address), tls=run.plan.tls is not None, key=key), run.plan, config
 
 
 def find_upstream(plan: Plan, name: str) -> UpstreamPlan:

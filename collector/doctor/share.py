@@ -17,7 +17,7 @@ from collector.doctor.finding import Finding
 from collector.doctor.intervals import Estimate, estimate
 from collector.doctor.probe import Answer, Probe, describe_failure
 from collector.doctor.proof import LedgerShare, judge
-from collector.doctor.upstreams import API_HEADERS, MODELS_PATH, make_body, request_headers
+from collector.doctor.upstreams import MODELS_PATH, make_body, request_headers
 from collector.errors import SizewiseError
 from collector.plan import UpstreamPlan
 
@@ -29,6 +29,14 @@ LEAST_ROUNDS = 6  # of fewer no median has an interval
 TIMEOUT_S = 60.0
 Progress = Callable[[str], None]
 OURS = {"x-sizewise-environment": "doctor"}  # so that the ledger can tell these calls from others
+
+
+class RelaySide(msgspec.Struct, frozen=True):
+    """How the relay is to be called."""
+
+    address: str
+    tls: bool = False
+    key: str = ""  # Sizewise's own, where the relay demands one
 
 
 class Sample(msgspec.Struct):
@@ -62,7 +70,7 @@ class Share(msgspec.Struct, frozen=True):
 
 def prove(
     upstream: UpstreamPlan,
-    relay: str,
+    relay: RelaySide,
     *,
     ledger: LedgerShare | None,
     rounds: int = 200,
@@ -71,7 +79,7 @@ def prove(
     seconds: float = 60.0,
     progress: Progress = lambda _: None,
 ) -> list[Finding]:
-    """`relay` is its address. `calls` rounds of completions are made only if a model is named: they cost."""
+    """`calls` rounds of completions are made only if a model is named: they cost."""
     samples = [measure("models", upstream, relay, rounds, model="", seconds=seconds, progress=progress)]
     if model:
         kinds: tuple[Kind, ...] = ("completion", "stream")
@@ -82,7 +90,7 @@ def prove(
 def measure(
     kind: Kind,
     upstream: UpstreamPlan,
-    relay: str,
+    relay: RelaySide,
     rounds: int,
     model: str,
     seconds: float,
@@ -92,15 +100,22 @@ def measure(
     sample = Sample(kind, upstream.name, model)
     method, path, body = make_request(kind, upstream, model)
     headers = {**request_headers(upstream), **({"content-type": "application/json"} if body else {})}
-    host, _, port = relay.rpartition(":")
-    there = UpstreamPlan(name="relay", host=host.strip("[]"), port=int(port), host_header=relay)
-    own = {} if upstream.headers else headers  # where the relay puts the key in, clients have none
-    passed = {**own, **API_HEADERS.get(upstream.api, {}), **OURS}
-    if body:
-        passed["content-type"] = "application/json"
+    host, _, port = relay.address.rpartition(":")
+    there = UpstreamPlan(
+        name="relay",
+        host=host.strip("[]"),
+        port=int(port),
+        tls=relay.tls,
+        base_path=f"/to/{upstream.name}",
+        host_header=relay.address,
+    )
+    # Where the relay puts the upstream's key in, clients have none of it.
+    passed = {name: value for name, value in headers.items() if name not in upstream.headers} | OURS
+    if relay.key:
+        passed["x-sizewise-key"] = relay.key
     with (
         Probe(upstream, TIMEOUT_S) as straight,
-        Probe(msgspec.structs.replace(there, base_path=f"/to/{upstream.name}"), TIMEOUT_S) as through,
+        Probe(there, TIMEOUT_S, trusting=True) as through,
     ):
         give_up_s = time.monotonic() + seconds
         for number in range(-WARM_ROUNDS, rounds):
@@ -151,7 +166,7 @@ def check(answers: dict[Side, Answer], upstream: str) -> None:
     if straight != through:
         raise SizewiseError(
             f"Straight the upstream {upstream} answers with status {straight}, through the relay with "
-            f"{through}: these can't be compared. After a change of keys: `sizewise reload`."
+            f"{through}: these can't be compared. Where the relay demands keys, give one by --key-file."
         )
     if straight >= 400 and straight not in (401, 403, 404):
         raise SizewiseError(

@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,16 +73,27 @@ def state_dir(open_dir: Path) -> Path:
 
 @pytest.fixture
 def up(state_dir: Path) -> Iterator[Status]:
+    with running(state_dir, "--simulate") as status:
+        yield status
+
+
+@contextmanager
+def running(state_dir: Path, *arguments: str, processes: int = 4, **more: str) -> Iterator[Status]:
     popen = subprocess.Popen(
-        [*SIZEWISE, "up", "--simulate"],
-        env=environ(state_dir),
+        [*SIZEWISE, "up", *arguments],
+        env=environ(state_dir, **more),
         cwd=state_dir.parent,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    path = state_dir / "run/status.json"
+
+    def is_up() -> bool:
+        status = read_status(path)
+        return status.database.state == "ready" and len(status.processes) == processes
+
     try:
-        path = state_dir / "run/status.json"
-        until(lambda: read_status(path).database.state == "ready" and len(read_status(path).processes) == 4)
+        until(is_up)
         yield read_status(path)
     finally:
         popen.send_signal(signal.SIGTERM)
@@ -201,3 +214,32 @@ def test_a_process_that_ends_again_and_again(up: Status, state_dir: Path) -> Non
     assert code == 0
     assert (often["about"], often["values"]["restarts"]) == ("web", 3)
     assert "killed by SIGKILL" in often["found"]
+
+
+def test_a_relay_that_demands_keys_and_speaks_tls(state_dir: Path) -> None:
+    folder = state_dir.parent
+    if not shutil.which("openssl"):
+        pytest.skip("makes a certificate with openssl")
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 90 -subj /CN=relay"
+    subprocess.run(make.split(), check=True, capture_output=True, cwd=folder)
+    (folder / "key.pem").chmod(0o600)
+    with start_simulator(api_key="right") as simulator:
+        (folder / "sizewise.yaml").write_text(
+            "relay: {require_keys: true, tls: {cert: cert.pem, key: key.pem}}\n"
+            f"upstreams: {{only: {{url: '{simulator.url}', key: right}}}}\n"
+        )
+        (folder / "sizewise.yaml").chmod(0o600)
+        config = {"SIZEWISE_CONFIG": str(folder / "sizewise.yaml")}
+        with running(state_dir, processes=3, **config):
+            until(lambda: bad(doctor(state_dir, **config)[1]) == ["keys.none"])
+            refused = sizewise(state_dir, "doctor", "--prove", **config)
+            assert "The relay demands a Sizewise key." in refused.stderr
+            made = sizewise(state_dir, "keys", "create", "--team", "doctor", **config)
+            (folder / "key").write_text(made.stdout)
+            until(lambda: bad(doctor(state_dir, **config)[1]) == [])
+
+            def proved() -> bool:  # a new key works about a second later
+                arguments = ("--prove", "--rounds", "8", "--key-file", str(folder / "key"))
+                return sizewise(state_dir, "doctor", *arguments, **config).returncode == 0
+
+            until(proved)

@@ -7,7 +7,7 @@ from collector.config.effective import plan_upstream
 from collector.doctor.finding import Finding
 from collector.doctor.probe import Answer
 from collector.doctor.proof import LedgerShare, judge, verdict
-from collector.doctor.share import SIDES, Sample, check, keep, measure, summarise, turn
+from collector.doctor.share import SIDES, RelaySide, Sample, check, keep, measure, summarise, turn
 from collector.errors import SizewiseError
 
 
@@ -89,4 +89,4 @@ def test_the_ledgers_own_word() -> None:
 def test_an_upstream_that_is_dead_can_not_be_measured() -> None:
     plan = plan_upstream("dead", Upstream(url="http://127.0.0.1:1"))
     with pytest.raises(SizewiseError, match="nothing listens there"):
-        measure("models", plan, "127.0.0.1:1", 10, "", 5.0, lambda _: None)
+        measure("models", plan, RelaySide("127.0.0.1:1"), 10, "", 5.0, lambda _: None)
