@@ -65,7 +65,7 @@ def run() -> dict[str, Any]:
     figures: dict[str, Any] = {"inputs": sum(found.inputs for found in totals.values())}
     figures |= {"calls": totals["dialogue"].calls, "findings": len(broken), "seed": seed}
     figures["seconds"] = round(time.monotonic() - began)
-    figures["atheris_runs"] = search_with_atheris(inputs // 10)
+    figures["atheris_runs"] = search_with_atheris(inputs // 50)
     return figures
 
 

@@ -36,9 +36,12 @@ ENDPOINTS = [found for path in (*PATHS.values(), *_MORE_PATHS) if (found := find
 
 def feed(seed: str) -> int:
     """One input to one parser."""
-    rng = random.Random(seed)
-    rng.choice(PARSERS)(rng)
+    feed_with(random.Random(seed))
     return 1
+
+
+def feed_with(rng: random.Random) -> None:
+    rng.choice(PARSERS)(rng)
 
 
 def feed_chunked(rng: random.Random) -> None:
