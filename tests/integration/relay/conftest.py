@@ -338,7 +338,8 @@ def chunk(data: bytes) -> bytes:
 def say() -> SimpleNamespace:
     """The words of a dialogue."""
     words = (request, reply, chunk, wait_until)
-    return SimpleNamespace(BODY=BODY, full_listener=FullListener, **{word.__name__: word for word in words})
+    kinds = {"full_listener": FullListener, "line": Line}
+    return SimpleNamespace(BODY=BODY, **kinds, **{word.__name__: word for word in words})
 
 
 @pytest.fixture
