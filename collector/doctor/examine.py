@@ -88,6 +88,7 @@ def _examine_configured(
     facts = upstreams.gather(plan.upstreams, configured_metrics(config, plan), call=call, model=model)
     found += verdicts.judge(facts, now.timestamp())
     found += clock.judge(find_skews(ledger, facts), watch.step_s())
+    found += prices.judge_books(config.prices.books)
     return found + prices.judge_models(ledger.models if ledger else None, upstreams_by_provider(plan))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import genai_prices
@@ -9,7 +10,9 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelPrice, StartDateConstraint
 
 from collector.doctor.database import ModelFact
-from collector.doctor.finding import Finding, ok, warning
+from collector.doctor.finding import Finding, ok, problem, warning
+from collector.errors import SizewiseError
+from collector.ledger.book_file import read_book
 
 OLD_DAYS = 120
 NOTABLE_SHARE = 0.05
@@ -41,6 +44,23 @@ def judge_list(version: str, newest: date | None, today: date) -> list[Finding]:
         return [ok("prices.list", text, **values)]
     why = "Prices that changed since are not in it: newer calls may be priced wrongly, or not at all."
     return [warning("prices.old", text, why, "pip install --upgrade genai-prices, then restart", **values)]
+
+
+def judge_books(paths: Sequence[Path]) -> list[Finding]:
+    """The user's own price books, each read as record reads it."""
+    found = []
+    for path in paths:
+        try:
+            book = read_book(path)
+        except (SizewiseError, OSError) as failure:
+            why = "record goes on with what it read last, or without: calls may be priced by the public list."
+            remedy = f"mend it there, then try it: `sizewise prices diff {path}`"
+            text = " ".join(str(failure).split())
+            found.append(problem("prices.book_refused", text, why, remedy, str(path)))
+        else:
+            count = len(book.entries)
+            found.append(ok("prices.book", f"{count} prices of your own", str(path), entries=count))
+    return found
 
 
 def judge_models(models: Sequence[ModelFact] | None, providers: dict[str, list[str]]) -> list[Finding]:

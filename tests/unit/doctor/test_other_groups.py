@@ -67,6 +67,19 @@ def test_priced_models_and_none_at_all() -> None:
     assert prices.judge_models(None, {}) == []
 
 
+def test_price_books_of_ones_own(tmp_path: Path) -> None:
+    book = tmp_path / "book.yaml"
+    book.write_text("prices: [{model: llama, provider: '', input: cheap, output: 0.4}]\n")
+    (found,) = prices.judge_books([book])
+    assert (found.code, found.severity, found.about) == ("prices.book_refused", "problem", str(book))
+    assert "input" in found.found
+    book.write_text("prices: [{model: llama, provider: '', input: 0.2, output: 0.4}]\n")
+    (mended,) = prices.judge_books([book])
+    assert (mended.code, mended.values["entries"]) == ("prices.book", 1)
+    book.unlink()
+    assert prices.judge_books([book])[0].code == "prices.book_refused"
+
+
 def test_the_age_of_the_price_list() -> None:
     today = date(2026, 5, 1)
     assert prices.judge_list("1", date(2026, 4, 1), today)[0].severity == "ok"
