@@ -71,7 +71,7 @@ def judge_models(models: Sequence[ModelFact] | None, providers: dict[str, list[s
     found += [_unknown_usage(one) for one in models if one.unknown_usage > max(1, one.calls * NOTABLE_SHARE)]
     if not found:
         calls = sum(one.calls for one in models)
-        text = f"each of the {len(models)} models of the last 7 days ({calls:,} calls) has a price"
+        text = f"each of the {calls:,} calls of the last 7 days has a price (models: {len(models)})"
         found.append(ok("prices.complete", text if models else "no calls in the last 7 days", calls=calls))
     return found
 
