@@ -11,7 +11,8 @@ from collections.abc import Callable
 from benchmarks.fuzzing import Violation
 from benchmarks.fuzzing.dialogues import COUNTED, ask, read_replies
 from benchmarks.fuzzing.mutations import TOKENS, cut, mutate
-from benchmarks.fuzzing.stage import ClientTransport, Stage, UpstreamTransport
+from benchmarks.fuzzing.stage import Stage
+from benchmarks.fuzzing.transports import ClientTransport, UpstreamTransport
 from collector.relay.worker import Worker
 
 STEPS = 20_000
