@@ -8,7 +8,7 @@ Invariants
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from psycopg import sql
 
 from collector.journal import BadFrameRecord, Position
 from collector.ledger.copying import COLUMNS, HEADER, TRAILER
+from collector.ledger.estimates import Key, Ratios
 from collector.ledger.rates import PriceVersion
 from collector.ledger.rollups import Rollups, Sums, add_up
 from collector.ledger.rows import Row
@@ -66,6 +67,7 @@ class SpanBatch(msgspec.Struct):
     bad: list[BadFrameRecord]  # may grow while the spans are made
     start: Position | None  # None: the journal was never recorded
     end: Position
+    learn: Callable[[], list[tuple[Key, Ratios]]] = list  # asked when all spans are made
 
 
 class Entry(msgspec.Struct):
@@ -150,6 +152,7 @@ class LedgerTables:
             versions = self._add_versions(rows)
             added = (sums or add_up(rows)).align(ZoneInfo(moved[0] or "UTC"))
             self._roll_up(batch.source_id, added)
+            self._add_ratios(batch)
             self.quarantine(batch.source_id, bad)
         self._stored |= versions
         return added
@@ -169,6 +172,20 @@ class LedgerTables:
             if records:
                 values = {"source_id": source_id, "records": encode_records(records)}
                 self.connection.execute(query(f"ledger_add_{name}"), values)
+
+    def _add_ratios(self, batch: SpanBatch) -> None:
+        names = ("tenant_id", "provider", "model", "operation")
+        records = [
+            dict(zip(names, key, strict=True)) | msgspec.structs.asdict(ratios)
+            for key, ratios in batch.learn()
+        ]
+        if records:
+            values = {"source_id": batch.source_id, "records": msgspec.json.encode(records).decode()}
+            self.connection.execute(query("ledger_add_ratios"), values)
+
+    def read_ratios(self) -> dict[Key, Ratios]:
+        found = self.connection.execute(query("ledger_read_ratios")).fetchall()
+        return {(row[0], row[1], row[2], row[3]): Ratios(*row[4:]) for row in found}
 
     def _copy(self, statement: sql.Composed, entries: Sequence[Entry]) -> list[Row]:
         if not entries:

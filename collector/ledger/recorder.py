@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from collector.errors import JournalError
 from collector.journal import BadFrame, BadFrameRecord, decode
+from collector.ledger.estimates import Estimator
 from collector.ledger.exporter import (
     AHEAD_DAYS,
     CursorMoved,
@@ -73,6 +74,7 @@ class Recorder:
         self._tenant_id, self._batch_calls, self._interval_s = tenant_id, batch_calls, interval_s
         self._retention_days = retention_days
         self._look_at_books = look_at_books
+        self._estimator: Estimator | None = None  # until the database says what it learned before
         self._host = socket.gethostname()
         self._housekeeping_at = float("-inf")
         self._caught_up_at = time.monotonic()
@@ -135,9 +137,12 @@ class Recorder:
             if not found.payloads and not found.bad:
                 return False
             source_id = lane.reader.source_id
-            spans = self._tell(found.payloads, source_id.bytes, found.bad)
-            batch = SpanBatch(source_id, spans, found.bad, lane.position, found.end)
+            estimator = self._ready_estimator()
+            spans = self._tell(found.payloads, source_id.bytes, found.bad, estimator)
+            learn = estimator.fresh
+            batch = SpanBatch(source_id, spans, found.bad, lane.position, found.end, learn)
             written = self._exporter.export_batch(batch)
+            estimator.settle()
             lane.position = found.end
             lane.reader.acknowledge(found.end)
         except CursorMoved as problem:
@@ -155,6 +160,14 @@ class Recorder:
         self._metrics.count_batch(written.totals, written.latency, written.quarantined, took_s)
         return True
 
+    def _ready_estimator(self) -> Estimator:
+        if self._estimator is None:
+            estimator = Estimator()
+            estimator.load(self._exporter.tables.read_ratios())
+            self._estimator = estimator
+        self._estimator.begin()
+        return self._estimator
+
     def _open(self, lane: Lane) -> None:
         lane.position = self._exporter.tables.open_journal(
             lane.reader.source_id, tenant_id=self._tenant_id, host=self._host, name=lane.name
@@ -164,13 +177,17 @@ class Recorder:
             lane.reader.acknowledge(lane.position)
 
     def _tell(
-        self, payloads: Iterable[Frame], source_id: bytes, bad: list[BadFrameRecord]
+        self,
+        payloads: Iterable[Frame],
+        source_id: bytes,
+        bad: list[BadFrameRecord],
+        estimator: Estimator,
     ) -> Iterator[tuple[ReadableSpan, Frame]]:
         """Frames as spans; those that can't be told go to `bad`."""
-        price = self._prices.price
+        price, complete = self._prices.price, estimator.complete
         for frame in payloads:
             try:
-                call = decode(frame[1])
+                call = complete(decode(frame[1]))
                 span = call_span(call, price(call), source_id)
             except BadFrame as problem:
                 bad.append(record_of(frame, str(problem)))

@@ -229,6 +229,88 @@ latency_hours = Table(  # log-spaced bins, 8 an octave: p95 of any set of rows w
     count("calls"),
 )
 
+audit = Table(  # reference table: what a person changed about money, and why
+    "audit",
+    metadata,
+    Column("audit_id", Uuid, primary_key=True),
+    Column("at", Instant, nullable=False, server_default=func.now()),
+    text("tenant_id"),
+    text("who"),
+    text("action"),  # reprice, ...
+    text("why"),
+    Column("before", JSONB, nullable=False),
+    Column("after", JSONB, nullable=False),
+)
+
+adjustments = Table(  # what the cost of calls changed by since they were recorded; calls are never updated
+    "adjustments",
+    metadata,
+    Column("source_id", Uuid, primary_key=True),
+    Column("started_at", Instant, primary_key=True),  # the call's, so that it counts where the call does
+    Column("adjustment_id", Uuid, primary_key=True),
+    text("tenant_id"),
+    text("kind"),  # reprice, ...
+    Column("call_id", Uuid),  # none where it is of many calls
+    Column("audit_id", Uuid),
+    Column("made_at", Instant, nullable=False, server_default=func.now()),
+    text("upstream"),
+    text("provider"),
+    text("operation"),
+    text("zone"),
+    text("team"),
+    text("project"),
+    text("route"),
+    text("environment"),
+    text("key_id"),
+    text("end_user"),
+    text("unit"),
+    text("model"),  # as served, else as asked for
+    Column("cost_usd", Numeric, nullable=False, server_default="0"),  # a difference, as are the two counts
+    count("unpriced"),
+    count("unknown_usage"),
+    text("price_state"),  # of the call from now on
+    Column("price_id", Text),
+    Index(None, "tenant_id", "started_at"),
+    Index(None, "call_id"),
+)
+
+usage_ratios = (
+    Table(  # what missing usage is estimated from, and how far off estimates of reported calls were
+        "usage_ratios",
+        metadata,
+        Column("source_id", Uuid, primary_key=True),
+        Column("tenant_id", Text, primary_key=True),
+        Column("provider", Text, primary_key=True),
+        Column("model", Text, primary_key=True),  # as asked for
+        Column("operation", Text, primary_key=True),
+        count("input_calls"),
+        count("request_bytes"),
+        count("input_tokens"),
+        count("most_request_bytes"),
+        count("output_calls"),
+        count("content_chars"),
+        count("output_tokens"),
+        count("event_calls"),  # those of output_calls with one token an event
+        count("input_tests"),
+        count("input_actual"),
+        count("input_guessed"),
+        count("input_off"),
+        count("output_tests"),
+        count("output_actual"),
+        count("output_guessed"),
+        count("output_off"),
+    )
+)
+
 # How Citus spreads them: by the journal they came from; the rest stands on every node.
-DISTRIBUTED = (calls, rollup_hours, rollup_days, latency_hours, cursors, quarantine)
-REFERENCE = (settings, sources, price_versions, keys)
+DISTRIBUTED = (
+    calls,
+    rollup_hours,
+    rollup_days,
+    latency_hours,
+    cursors,
+    quarantine,
+    adjustments,
+    usage_ratios,
+)
+REFERENCE = (settings, sources, price_versions, keys, audit)

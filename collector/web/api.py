@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 import collector
 from collector.spend.arithmetic import arithmetic
 from collector.spend.calls import last_calls, one_call
+from collector.spend.estimates import estimates
 from collector.spend.period import month_of
 from collector.spend.render import report_values
 from collector.spend.report import report
@@ -84,6 +85,17 @@ def unpriced(request: Request, state: Here) -> dict[str, Any]:
         start, end = question.period.start, question.period.end
         found = unpriced_models(connection, tenant=state.tenant, start=start, end=end)
     return {"from": instant(start), "to": instant(end), "models": list(map(unpriced_values, found))}
+
+
+@router.get("/estimates")
+def estimated(request: Request, state: Here) -> dict[str, Any]:
+    """What rests on estimated tokens in a month or between two days, and how far off estimates are."""
+    with state.database.snapshot() as connection:
+        zone = state.zone(connection)
+        question = spend_question(request.query_params.multi_items(), zone, month_of(state.clock(), zone))
+        start, end = question.period.start, question.period.end
+        found = estimates(connection, tenant=state.tenant, start=start, end=end)
+    return {"from": instant(start), "to": instant(end), "models": found}
 
 
 @router.get("/status")
