@@ -30,7 +30,7 @@ from collector.doctor import (
     verdicts,
 )
 from collector.doctor.database import DatabaseFact
-from collector.doctor.finding import Finding, ok, problem, shown_bytes
+from collector.doctor.finding import Finding, problem
 from collector.doctor.processes import RunFact
 from collector.errors import SizewiseError
 from collector.plan import Plan
@@ -149,23 +149,12 @@ def _examine_database(config: Config, run: RunFact, ledger: DatabaseFact | None)
     status = next((s.database for s in run.statuses if s.database.kind != "none"), DatabaseStatus())
     runs = any({"record", "web"} & set(s.kinds) for s in run.statuses)
     found = database.judge(ledger, status, embedded=not config.database_url, runs=runs)
-    if ledger is None and not runs and config.database.data_dir.is_dir():
-        size = sum(_size(path) for path in (config.database.data_dir / "cluster" / "base").rglob("*"))
-        if size:
-            found.append(ok("database.there", f"its data is there, {shown_bytes(size)}", bytes=size))
     if ledger is None or ledger.failure:
         return found
     scripts = ScriptDirectory.from_config(alembic_config())
     known = {script.revision for script in scripts.walk_revisions()}
     newest = scripts.get_current_head() or ""
     return found + database.judge_schema(ledger, newest, known, config.reporting.timezone)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size if path.is_file() else 0
-    except OSError:
-        return 0
 
 
 def configured_metrics(config: Config, plan: Plan) -> dict[str, str]:

@@ -122,7 +122,11 @@ def _judge(fact: PathFact, uid: int) -> list[Finding]:
         return [_closed(fact, text, f"mv {path} {path}.old", path)]
     if fact.setting and not fact.writable:
         text = f"{path} can't be written to by this user (uid {uid}); it belongs to uid {fact.uid}"
-        return [_closed(fact, text, f"chown -R {uid} {path} && chmod 700 {path}", path)]
+        return [
+            _closed(
+                fact, text, f"run Sizewise (and the doctor) as uid {fact.uid}, or chown -R {uid} {path}", path
+            )
+        ]
     if not fact.mode & OTHERS:
         return []
     values = {"path": path, "mode": f"{fact.mode:04o}"}
