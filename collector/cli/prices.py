@@ -10,6 +10,7 @@ import typer
 
 from collector.cli.data import connected
 from collector.cli.options import AsJson, ConfigFile, echo_json
+from collector.cli.reprice import reprice
 
 if TYPE_CHECKING:
     from collector.config import Config
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collector.ledger.compare import Change
 
 app = typer.Typer(help="Prices: look them up, and bring your own.", no_args_is_help=True)
+app.command()(reprice)
 BookFile = Annotated[Path, typer.Argument(metavar="FILE", help="A price book: *.yaml, *.yml or *.csv.")]
 
 

@@ -78,6 +78,12 @@ def _midnight(day: date) -> sql.Literal:
     return sql.Literal(f"{day.isoformat()} 00:00:00+00")
 
 
+# What was adjusted of calls counts with them and goes with them; rollups and the audit keep it.
+DROP_ADJUSTMENTS: LiteralString = (
+    "DELETE FROM adjustments WHERE started_at < (%s::date)::timestamp AT TIME ZONE 'UTC'"
+)
+
+
 def drop_partitions(connection: Connection, before_day: date) -> list[date]:
     """Drop the days before `before_day`, the oldest first, each by itself; returns the days dropped.
 
@@ -90,6 +96,7 @@ def drop_partitions(connection: Connection, before_day: date) -> list[date]:
                 connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(DROP_PATIENCE)))
                 name = sql.Identifier(partition_name(day))
                 connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(name))
+                connection.execute(DROP_ADJUSTMENTS, (day + timedelta(days=1),))
         except psycopg.errors.LockNotAvailable:
             break
         dropped.append(day)

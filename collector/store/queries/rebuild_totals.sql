@@ -1,4 +1,4 @@
--- The hours that outlived their calls, and the calls themselves, by the new zone's hour and day.
+-- The hours that outlived their calls, and the calls themselves with their adjustments, by the new zone's hour and day.
 -- What counts as an error, and as whose model, is what the recorder counts so.
 INSERT INTO rebuilt
 SELECT
@@ -21,6 +21,12 @@ FROM (
         coalesce(input_tokens, 0), coalesce(output_tokens, 0), coalesce(cache_read_tokens, 0),
         coalesce(cache_write_tokens, 0), coalesce(reasoning_tokens, 0), coalesce(cost_usd, 0)
     FROM calls
+    WHERE started_at >= %(kept_before)s
+    UNION ALL
+    SELECT
+        source_id, date_bin('15 minutes', started_at, timestamptz 'epoch'), tenant_id, team, provider, model,
+        0, 0, 0, unpriced, unknown_usage, 0, 0, 0, 0, 0, cost_usd
+    FROM adjustments
     WHERE started_at >= %(kept_before)s
 ) AS counted
 JOIN rebuilt_quarters USING (quarter)

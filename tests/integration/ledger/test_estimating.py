@@ -59,9 +59,7 @@ def test_what_one_record_learned_the_next_one_knows(journal, recorder, database_
         assert row[4:] == (Decimal("0.00075"), "priced")
         learned = connection.execute("SELECT input_calls, output_calls, output_tests FROM usage_ratios")
         assert learned.fetchall() == [(50, 50, 25)]  # the first batch of 25 had nothing to compare with
-        span = connection.execute(
-            "SELECT now() - interval '1 day', now() + interval '1 day'"
-        ).fetchone()
+        span = connection.execute("SELECT now() - interval '1 day', now() + interval '1 day'").fetchone()
         [told] = estimates(connection, tenant="default", start=span[0], end=span[1])
     assert (told["estimated"], told["estimated_usd"]) == (1, "0.00075")
     assert told["output"] == {"tested_calls": 25, "off": "0.0000", "bias": "0.0000"}

@@ -81,3 +81,9 @@ def test_a_refused_book_is_not_imported(sizewise, tmp_path):
     with pytest.raises(SizewiseError, match=r"bad.csv:2"):
         sizewise("import", str(path))
     assert json.loads(sizewise("list", "--json"))["books"] == []
+
+
+def test_repricing_for_good_wants_a_reason(sizewise):
+    told = sizewise("reprice", "--from", "2026-11-01", "--to", "2026-12-01", code=2)
+    assert "--why" in told
+    assert "--dry-run" in told
