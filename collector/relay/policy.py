@@ -75,6 +75,7 @@ class Admission:
         self._seen = (0, 0, 0)
         self._policy: Policy | None = None
         self._keys: dict[str, KeyEntry] = {}
+        self._key_ids: set[str] = set()
         self._caps: list[Cap] = []
 
     def refresh(self) -> bool:
@@ -103,6 +104,7 @@ class Admission:
                 cap.take(entry)
             return False
         self._keys = {entry.key_hash: entry for entry in new.keys}
+        self._key_ids = {entry.key_id for entry in new.keys}
         self._caps = [Cap(entry) for entry in new.caps]
         return True
 
@@ -130,6 +132,13 @@ class Admission:
         if not self._caps or is_free:
             return None
         return tuple(cap for cap in self._caps if cap.covers(head.key_id, team, project)) or None
+
+    def find_end(self, head: RequestHead, team: str, project: str, now_s: float) -> Refusal | None:
+        """Why a WebSocket that was let in may not go on: its key was revoked, or a cap is reached."""
+        if head.key_id and self._policy is not None and head.key_id not in self._key_ids:
+            return _UNKNOWN
+        caps = self.find_caps(head, team, project)
+        return find_reached(caps, now_s) if caps else None
 
 
 def find_reached(caps: tuple[Cap, ...], now_s: float) -> Refusal | None:

@@ -8,12 +8,12 @@ Invariants
   the end of its last frame is passed on.
 - A side that reads slowly stops the other from being read (`buffer_bytes` are held, no more).
 - Neither side outlives the other: an end of stream is passed on, a broken connection ends both.
-- A frame of our own is only put between two frames, and only to say that this relay is going away.
+- A frame of our own is only put between two frames, and only to say why the tunnel is closed from here.
 """
 
 import asyncio
 import os
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 _SENT_BYTES = 64 * 1024  # of a client's message are read
 _UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-_GOING_AWAY = 1001
+GOING_AWAY = (1001, b"the relay is stopping")
+_POLICY_VIOLATION = 1008
 
 
 def read_handshake(head: RequestHead) -> RequestFacts:
@@ -97,7 +98,9 @@ class Tunnel:
         self.activity = self.worker.clock
         self._ending_since = 0.0
         self._first_gone: Side | None = None
-        self._told = False
+        self._parting: tuple[int, bytes] | None = None
+        target = course.target
+        self._owners = head.team or target.team, head.project or target.project
         self._turns: Turns | None = None
         sent = received = None
         if operation := find_operation(head.path):
@@ -153,8 +156,8 @@ class Tunnel:
             self._read(side, side.reader, turns, data)
         side.other.transport.write(data)
         turns.relay_s += perf_counter() - began
-        if self.worker.stopping:
-            self.leave()
+        if self._parting is not None:
+            self._part_if_free()
 
     def _read(self, side: Side, reader: FrameReader, turns: Turns, data: bytes) -> None:
         """Whatever is wrong with the reading, the bytes are passed on."""
@@ -228,8 +231,8 @@ class Tunnel:
             self.abort("upstream_cut", "tunnel_timeout")
         elif self.client.paused and not self.client.lost and is_gone(self.client.transport):
             self.client.transport.abort()
-        if self.worker.stopping:
-            self.leave()
+        elif refusal := self.worker.admission.find_end(self._head, *self._owners, time()):
+            self.part(_POLICY_VIOLATION, refusal.code.encode())
 
     def abort(self, outcome: Outcome, error_type: str) -> None:
         if self._turns is not None:
@@ -237,19 +240,21 @@ class Tunnel:
         self.client.transport.abort()
         self.upstream.transport.abort()
 
-    def leave(self) -> None:
-        """This relay goes away: say so to both, unless a response is under way, which ends first."""
+    def part(self, code: int, reason: bytes) -> None:
+        """Close it from here, and say so to both; a response under way ends first."""
+        self._parting = self._parting or (code, reason)
+        self._part_if_free()
+
+    def _part_if_free(self) -> None:
         turns = self._turns
-        if self._told or (turns is not None and len(turns)):
+        if self._parting is None or self._ending_since or (turns is not None and len(turns)):
             return
-        readers = self.client.reader, self.upstream.reader
-        if turns is not None and not all(reader is not None and reader.at_boundary for reader in readers):
-            return
-        self._told = True
         if turns is not None:
-            reason = b"the relay is stopping"
-            self.client.transport.write(make_close(_GOING_AWAY, reason))
-            self.upstream.transport.write(make_close(_GOING_AWAY, reason, os.urandom(4)))
-        self._ending_since = self._ending_since or self.worker.clock
+            readers = self.client.reader, self.upstream.reader
+            if not all(reader is not None and reader.at_boundary for reader in readers):
+                return
+            self.client.transport.write(make_close(*self._parting))
+            self.upstream.transport.write(make_close(*self._parting, os.urandom(4)))
+        self._ending_since = self.worker.clock
         self.client.transport.close()
         self.upstream.transport.close()

@@ -28,7 +28,7 @@ from collector.relay.open_calls import OpenCalls, read_left_open
 from collector.relay.policy import Admission
 from collector.relay.routes import Router
 from collector.relay.server import ClientConnection, Heads
-from collector.relay.tunnel import Tunnel
+from collector.relay.tunnel import GOING_AWAY, Tunnel
 from collector.relay.upstream import Pool
 
 _SWEEP_S = 0.25
@@ -177,7 +177,7 @@ class Worker:
             if client.exchange is None:
                 client.transport.close()
         for tunnel in list(self.tunnels):
-            tunnel.leave()
+            tunnel.part(*GOING_AWAY)
         self.loop.call_later(self.plan.limits.shutdown_grace_s, self._stop_hard)
 
     def _stop_hard(self) -> None:

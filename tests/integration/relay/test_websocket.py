@@ -6,6 +6,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +17,7 @@ from websockets.sync.client import connect
 from websockets.sync.server import Server, ServerConnection, serve
 
 from collector.plan import UpstreamPlan
+from collector.policy import CapEntry, CapRule, KeyEntry, Policy, hash_key, with_version, write_policy
 
 USAGE = {
     "total_tokens": 150,
@@ -403,3 +406,59 @@ def test_bytes_pass_as_they_came_and_end_as_they_ended(
     server.close()
     client.expect_end()
     relay.wait_for_counter("clients", 0)
+
+
+SECRET = "5e" * 32
+KEY = "sw-" + "k" * 43
+
+
+def publish(path: Path, *, revoked: bool = False, spent: str = "0") -> None:
+    key = KeyEntry(key_id="key-1", key_hash=hash_key(SECRET, KEY.encode()), team="red")
+    rule = CapRule(kind="team", name="red", per="day", limit_usd=Decimal(10))
+    cap = CapEntry(rule=rule, spent_usd=Decimal(spent), ends_at_s=time.time() + 3600)
+    keys = [] if revoked else [key]
+    write_policy(with_version(Policy(made_at_s=1.0, keys_in_use=True, keys=keys, caps=[cap])), path)
+
+
+@pytest.mark.parametrize("change", [{"revoked": True}, {"spent": "11"}])
+def test_a_key_revoked_and_a_cap_reached_end_the_tunnel_after_its_response(
+    realtime: Any, start_relay: Any, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    go_on = threading.Event()
+
+    def handler(server: ServerConnection) -> None:
+        server.recv()
+        server.send(event(type="response.created", response={"id": "resp_1"}))
+        assert go_on.wait(5)
+        server.send(event(type="response.done", response={"id": "resp_1", "usage": USAGE}))
+        with pytest.raises(ConnectionClosed):
+            server.recv()
+
+    policy = tmp_path / "policy.json"
+    publish(policy)
+    given = {"hash_secret": SECRET, "require_keys": True, "policy_file": str(policy)}
+    relay = start_relay(realtime(handler).plan(), **given)
+    with pytest.raises(InvalidStatus) as caught, open_socket(relay):
+        pass
+    assert caught.value.response.status_code == 401
+    with open_socket(relay, additional_headers={"Authorization": f"Bearer {KEY}"}) as client:
+        client.send(event(type="response.create"))
+        read_until(client, "response.created")
+        beats = relay.counters()["beats"]
+        publish(policy, **change)
+        wait_for_beats(relay, beats + 3)
+        go_on.set()
+        read_until(client, "response.done")
+        with pytest.raises(ConnectionClosed):
+            client.recv(timeout=5)
+        assert client.close_code == 1008
+        assert client.close_reason in ("cap_reached", "key_unknown")
+    (call,) = relay.calls()
+    assert (call.outcome, call.team, call.key_id) == ("ok", "red", "key-1")
+
+
+def wait_for_beats(relay: Any, count: int) -> None:
+    deadline = time.monotonic() + 5
+    while relay.counters()["beats"] < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
