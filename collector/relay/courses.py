@@ -1,10 +1,10 @@
 """The course of a call: what requests with the same head and model have in common, worked out once.
 
-Where they go, the request's first lines as the upstream gets them, and the part of the Call that is the
-same for
-all of them, already in the journal's form. A request with a head and a model that were seen costs one look-
-up.
+Where they go, the request's first lines as the upstream gets them, and the part of the Call that is the same
+for all of them, already in the journal's form. A request whose head and model were seen costs one look-up.
 """
+
+from typing import TYPE_CHECKING
 
 from collector.call import Call
 from collector.journal.record import About, encode_about
@@ -14,6 +14,12 @@ from collector.relay.policy import Cap
 from collector.relay.request_head import CREDENTIALS, RequestHead
 from collector.relay.routes import Target
 from collector.relay.upstream import Pool
+from collector.relay.websocket import frame_handshake
+
+if TYPE_CHECKING:
+    from collector.relay.worker import Worker
+
+_MODELS_OF_A_HEAD = 64  # a client that makes up models must not fill the memory
 
 
 class Course:
@@ -33,6 +39,33 @@ class Course:
             call.upstream, call.api, call.operation, call.team, call.project, call.route, call.environment,
             call.key_id, call.model,
         )  # fmt: skip
+
+    def frame(self, head: RequestHead, body: bytes, *, hides: bool) -> bytes:
+        """The whole request as the upstream gets it."""
+        lines = self.lines_hiding if hides else self.lines
+        if body or head.chunked or head.content_length is not None:
+            return b"%scontent-length: %d\r\n\r\n%s" % (lines, len(body), body)
+        return frame_handshake(lines) if head.wants_upgrade else lines + b"\r\n"
+
+    def frame_beginning(self, head: RequestHead, body: bytes, length: int) -> bytes:
+        """The beginning of a request whose body of `length` bytes, or of unknown length, is still coming."""
+        if head.chunked:
+            return b"%stransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (self.lines, len(body), body)
+        return b"%scontent-length: %d\r\n\r\n%s" % (self.lines, length, body)
+
+
+def find_course(worker: "Worker", head: RequestHead, model: str) -> Course | None:
+    """None: the caller isn't let in, or no route takes it."""
+    target = None if head.refusal is not None else worker.router.find(head.path, model)
+    if target is None:
+        return None
+    pool = worker.pool_of(target.upstream)
+    course = Course(head, model, target, pool, worker.plan, worker.hash(head.idempotency_key))
+    team, project = head.team or target.team, head.project or target.project
+    course.caps = worker.admission.find_caps(head, team, project)
+    if len(head.courses) < _MODELS_OF_A_HEAD:
+        head.courses[model] = course
+    return course
 
 
 def describe(head: RequestHead, model: str, target: Target | None, plan: Plan, key: str) -> Call:

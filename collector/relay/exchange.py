@@ -10,8 +10,6 @@ Invariants
 """
 
 import asyncio
-import enum
-import re
 from time import perf_counter, time, time_ns
 from typing import TYPE_CHECKING
 
@@ -19,29 +17,22 @@ from collector.apis.request import RequestFacts, splice_usage
 from collector.call import Outcome, new_call_id
 from collector.journal.record import encode_about
 from collector.relay.account import settle
-from collector.relay.chunked import ChunkedBody
-from collector.relay.courses import Course, describe
+from collector.relay.courses import Course, describe, find_course
+from collector.relay.option import HeldRefusal
 from collector.relay.policy import Refusal, find_reached
 from collector.relay.reply import Reply
 from collector.relay.reply_head import BadReply, Framing, ReplyHead, read_reply_head
 from collector.relay.request_head import RequestHead
-from collector.relay.tunnel import Tunnel, frame_handshake, read_handshake
+from collector.relay.tunnel import Tunnel, read_handshake
+from collector.relay.upload import Body, Upload
 from collector.relay.upstream import Pool, UpstreamConnection, describe_failure
 
 if TYPE_CHECKING:
     from collector.relay.server import ClientConnection
 
 _REPLY_HEAD_BYTES = 256 * 1024
-_REFUSAL_BYTES = 64 * 1024  # a 400 or 422 up to this size is searched for stream_options
-_CHUNK_EDGE = re.compile(rb"\r\n[0-9A-Fa-f]{1,15}[^\r\n]*\r\n")  # may stand in the middle of that word
 _NO_FACTS = RequestFacts()
 _LENGTH, _NONE = Framing.LENGTH, Framing.NONE
-
-
-class Upload(enum.IntEnum):
-    GATHERING = 0  # the body is kept until it is whole, or over the sniff limit
-    STREAMING = 1  # the rest of a large body is passed on as it comes
-    DONE = 2
 
 
 # An enum's member costs a look-up through its class each time.
@@ -50,7 +41,7 @@ _GATHERING, _STREAMING, _DONE = Upload.GATHERING, Upload.STREAMING, Upload.DONE
 
 class Exchange:
     __slots__ = (
-        "_body", "_body_left", "_chunked", "_connecting", "_course", "_held", "_original", "_recorded",
+        "_body", "_connecting", "_course", "_held", "_original", "_recorded",
         "_refusal", "_request", "_reused", "_slot", "activity", "begun", "call_id", "client", "client_gone",
         "connect_us", "connection", "entered", "facts", "first_byte_at", "head", "hides", "length", "relay_s",
         "reply", "reply_bytes", "request_bytes", "started", "started_at_ns", "tries", "upload", "worker",
@@ -75,13 +66,11 @@ class Exchange:
         self._course: Course | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._slot = -1
-        self._body: list[bytes] = []
-        self._body_left = length
-        self._chunked: ChunkedBody | None = None
+        self._body: Body | None = None  # of a request that did not come in one piece
         self._request = b""  # kept until a reply begins, for sending it again
         self._original = b""  # the body before an option was put in
         self._held = b""  # an unfinished head of a reply
-        self._refusal: bytes | None = None  # a 400 or 422 that may be about the option that we put in
+        self._refusal: HeldRefusal | None = None  # it may be about the option that we put in
 
     # -- the request ---------------------------------------------------------------------------------------
 
@@ -89,25 +78,17 @@ class Exchange:
         """Take the body's next bytes; return what lies beyond it. Raises BadChunk."""
         self.activity = self.worker.clock
         self.entered = now
-        if self.head.chunked:
-            if self._chunked is None:
-                self._chunked = ChunkedBody()
-            pieces: list[bytes] = []
-            used = self._chunked.feed(data, pieces)
-            whole = self._chunked.done
-            piece, beyond = b"".join(pieces), data[used:]
-        else:
-            left = self._body_left
-            piece, beyond = (data, b"") if len(data) <= left else (data[:left], data[left:])
-            self._body_left = left - len(piece)
-            whole = self._body_left == 0
-        self.request_bytes += len(piece)
-        if max(self.request_bytes, self.length) > self.worker.plan.limits.body_bytes:
+        body = self._body
+        if body is None:
+            body = self._body = Body(self.length, chunked=self.head.chunked)
+        piece, beyond = body.take(data)
+        self.request_bytes = body.size
+        if max(body.size, self.length) > self.worker.plan.limits.body_bytes:
             self._refuse_size()
         elif self.upload is _STREAMING:
-            self._pass_upload(piece, whole)
+            self._pass_upload(body, piece)
         else:
-            self._gather(piece, whole)
+            self._gather(body, piece)
         return beyond
 
     def whole_received(self, body: bytes) -> None:
@@ -124,17 +105,15 @@ class Exchange:
         message = f"The request's body is over relay.limits.body_bytes ({limit})."
         self.fail(413, "body_too_large", message, "refused")
 
-    def _gather(self, piece: bytes, whole: bool) -> None:
-        self._body.append(piece)
-        if whole:
+    def _gather(self, body: Body, piece: bytes) -> None:
+        body.keep(piece)
+        if body.whole:
             self.upload = _DONE
-        elif self.request_bytes > self.worker.plan.limits.sniff_bytes:
+        elif body.size > self.worker.plan.limits.sniff_bytes:
             self.upload = _STREAMING
         else:
             return
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body = []
-        self._dispatch(body, whole)
+        self._dispatch(body.let_go(), body.whole)
 
     def _dispatch(self, body: bytes, whole: bool) -> None:
         """Find where the request goes and send it: all of it, or its beginning."""
@@ -144,7 +123,8 @@ class Exchange:
             self.facts = endpoint.read_request(body) if whole else endpoint.read_prefix(body)
         elif head.wants_upgrade:
             self.facts = read_handshake(head)
-        course = self._course = head.courses.get(self.facts.model) or self._find_course()
+        model = self.facts.model
+        course = self._course = head.courses.get(model) or find_course(self.worker, head, model)
         if course is None:
             self._refuse_course()
             return
@@ -157,7 +137,10 @@ class Exchange:
             if spliced is not None:
                 self.hides = True
                 self._original, body = body, spliced
-        self._request = self._frame_request(course, body, whole)
+        if whole:
+            self._request = course.frame(head, body, hides=self.hides)
+        else:
+            self._request = course.frame_beginning(head, body, self.length)
         if endpoint is not None:
             self.call_id = new_call_id(self.started_at_ns)
             self._slot = self.worker.open_calls.open(
@@ -185,55 +168,20 @@ class Exchange:
         status, code, message, lines, details = refusal
         self.fail(status, code, message, "refused", lines, details)
 
-    def _find_course(self) -> Course | None:
-        head, model, worker = self.head, self.facts.model, self.worker
-        if head.refusal is not None:
-            return None
-        target = worker.router.find(head.path, model)
-        if target is None:
-            return None
-        course = Course(
-            head, model, target, worker.pool_of(target.upstream), worker.plan, self._idempotency_key()
-        )
-        course.caps = worker.admission.find_caps(
-            head, head.team or target.team, head.project or target.project
-        )
-        if len(head.courses) < 64:  # a client that makes up models must not fill the memory
-            head.courses[model] = course
-        return course
-
-    def _idempotency_key(self) -> str:
-        return self.worker.hash(self.head.idempotency_key) if self.head.idempotency_key else ""
-
     def _may_ask_usage(self, course: Course) -> bool:
         facts, endpoint, upstream = self.facts, self.head.endpoint, course.target.upstream
         if not facts.stream or facts.asks_usage or endpoint is None or not endpoint.can_ask_usage:
             return False
         return upstream.asks_usage and (upstream.name, facts.model) not in self.worker.refuses_option
 
-    def _frame_request(self, course: Course, body: bytes, whole: bool) -> bytes:
-        lines = course.lines_hiding if self.hides else course.lines
-        if self.head.wants_upgrade:
-            return frame_handshake(lines)
-        if not whole:
-            if self.head.chunked:
-                return b"%stransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (lines, len(body), body)
-            return b"%scontent-length: %d\r\n\r\n%s" % (lines, self.length, body)
-        if not body and not self.head.chunked and self.head.content_length is None:
-            return lines + b"\r\n"
-        return b"%scontent-length: %d\r\n\r\n%s" % (lines, len(body), body)
-
-    def _pass_upload(self, piece: bytes, whole: bool) -> None:
-        if self.head.chunked:
-            piece = (b"%x\r\n%s\r\n" % (len(piece), piece) if piece else b"") + (
-                b"0\r\n\r\n" if whole else b""
-            )
-        if whole:
+    def _pass_upload(self, body: Body, piece: bytes) -> None:
+        framed = body.frame(piece)
+        if body.whole:
             self.upload = _DONE
         if self.connection is not None:
-            self.connection.transport.write(piece)
+            self.connection.transport.write(framed)
         else:
-            self._request += piece
+            self._request += framed
             self.client.pause_upload()
 
     def _send(self, pool: Pool) -> None:
@@ -331,7 +279,7 @@ class Exchange:
         client_head, hides = self.head, self.hides
         self.reply = reply = Reply(head, client_head.endpoint, hides, client_head.http11)
         if hides and head.status in (400, 422):
-            self._refusal = b""
+            self._refusal = HeldRefusal()
         else:
             self._request = self._original = b""
         keeps = self.client.keeps_alive(self)
@@ -351,12 +299,18 @@ class Exchange:
 
     def _forward(self, reply: Reply, before: bytes, out: bytes) -> None:
         """Record the call if these bytes end its reply; then give them to the client."""
-        if self._refusal is not None:
-            out = self._hold_refusal(reply, before + out)
-            if reply is not self.reply:
-                return  # the original request was sent instead
-        elif before:
+        if before:
             out = before + out
+        if self._refusal is not None:
+            held = self._refusal.take(out, done=reply.done)
+            if held is None:
+                return
+            if self._refusal.names_option:
+                self._send_original()
+                return
+            self._refusal = None
+            self._request = self._original = b""
+            out = held
         self.reply_bytes += len(out)
         if not self._recorded and reply.ending:
             self.record(None)
@@ -365,30 +319,15 @@ class Exchange:
         if reply.done:
             self._end()
 
-    def _hold_refusal(self, reply: Reply, data: bytes) -> bytes:
-        """A 400 or 422 to a request that we changed: if it names our option, the original is sent instead."""
-        assert self._refusal is not None
-        held = self._refusal + data
-        if reply.done and b"stream_options" in _CHUNK_EDGE.sub(b"", held):
-            self._refusal = None
-            self._send_original()
-            return b""
-        if reply.done or len(held) > _REFUSAL_BYTES:
-            self._refusal = None
-            self._request = self._original = b""
-            return held
-        self._refusal = held
-        return b""
-
     def _send_original(self) -> None:
         course = self._course
         assert course is not None
         self.worker.refuses_option.add((course.target.upstream.name, self.facts.model))
         self._release()
         self.hides = False
-        self.reply = None
+        self.reply = self._refusal = None
         body, self._original = self._original, b""
-        self._request = self._frame_request(course, body, True)
+        self._request = course.frame(self.head, body, hides=False)
         self.tries = 0
         self.first_byte_at = 0.0
         self._send(course.pool)
@@ -527,9 +466,8 @@ class Exchange:
         if course is not None:
             about = course.about
         else:
-            about = encode_about(
-                describe(self.head, self.facts.model, None, worker.plan, self._idempotency_key())
-            )
+            key = worker.hash(self.head.idempotency_key)
+            about = encode_about(describe(self.head, self.facts.model, None, worker.plan, key))
         worker.journal.append_parts(about, settle(self, outcome, error_type, status))
         worker.open_calls.close(self._slot)
         worker.counters.calls += 1

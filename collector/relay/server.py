@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, cast
 
 from collector.apis.replies import error_body
 from collector.relay.chunked import BadChunk
-from collector.relay.exchange import Exchange, Upload
+from collector.relay.exchange import Exchange
 from collector.relay.liveness import is_gone
 from collector.relay.policy import Refusal
 from collector.relay.reply import Passing
 from collector.relay.request_head import HeadRefused, RequestHead, parse_request_head
+from collector.relay.upload import Upload
 
 if TYPE_CHECKING:
     from collector.relay.worker import Worker

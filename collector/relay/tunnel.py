@@ -29,14 +29,13 @@ from collector.relay.open_calls import make_label
 from collector.relay.request_head import RequestHead
 from collector.relay.turns import Turns
 from collector.relay.upstream import UpstreamConnection
-from collector.relay.websocket import FrameReader, keep_readable_extensions, make_close, read_extensions
+from collector.relay.websocket import FrameReader, make_close, read_extensions
 
 if TYPE_CHECKING:
     from collector.relay.server import ClientConnection
     from collector.relay.worker import Worker
 
 _SENT_BYTES = 64 * 1024  # of a client's message are read
-_UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 GOING_AWAY = (1001, b"the relay is stopping")
 _POLICY_VIOLATION = 1008
 
@@ -45,10 +44,6 @@ def read_handshake(head: RequestHead) -> RequestFacts:
     """The model stands in the query, if anywhere."""
     query = parse_qs(head.query[1:].decode("latin-1"))
     return RequestFacts(model=query.get("model", [""])[0][:200], stream=True)
-
-
-def frame_handshake(lines: bytes) -> bytes:
-    return keep_readable_extensions(lines) + _UPGRADE
 
 
 class Side(asyncio.Protocol):

@@ -188,6 +188,11 @@ def make_close(code: int, reason: bytes, mask: bytes = b"") -> bytes:
     return bytes((0x88, len(payload))) + payload
 
 
+def frame_handshake(lines: bytes) -> bytes:
+    """The opening handshake as the server gets it."""
+    return keep_readable_extensions(lines) + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
 def keep_readable_extensions(lines: bytes) -> bytes:
     """Header lines of a handshake that offer no extension but permessage-deflate."""
 

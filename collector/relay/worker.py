@@ -22,13 +22,14 @@ from collector.journal.writer import Journal
 from collector.plan import Plan, UpstreamPlan, read_plan
 from collector.relay.acceptor import Acceptor, make_context
 from collector.relay.counters import Counters
-from collector.relay.exchange import Exchange, Upload
+from collector.relay.exchange import Exchange
 from collector.relay.log import log
 from collector.relay.open_calls import OpenCalls, read_left_open
 from collector.relay.policy import Admission
 from collector.relay.routes import Router
 from collector.relay.server import ClientConnection, Heads
 from collector.relay.tunnel import GOING_AWAY, Tunnel
+from collector.relay.upload import Upload
 from collector.relay.upstream import Pool
 
 _SWEEP_S = 0.25
@@ -92,7 +93,9 @@ class Worker:
         return pool
 
     def hash(self, text: str) -> str:
-        """Keyed, so that what it stands for can't be guessed from it."""
+        """Keyed, so that what it stands for can't be guessed from it; of nothing, nothing."""
+        if not text:
+            return ""
         return hmac.new(self._hash_key, text.encode(), hashlib.sha256).hexdigest()[:32]
 
     def drain(self, exchange: Exchange, seconds: float) -> None:
