@@ -3,6 +3,7 @@
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,8 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
+from websockets.sync.server import serve
 
-from collector.plan import TlsPlan
+from collector.plan import TlsPlan, UpstreamPlan
 
 
 def openssl(folder: Path, *words: str) -> None:
@@ -189,3 +192,25 @@ def test_an_upstream_that_demands_a_certificate(
 
     in_thread(serve)
     assert relay.connect().send(say.request()).take().status == status
+
+
+def test_a_websocket_over_tls(start_relay: Any, files: Path) -> None:
+    def echo(server: Any) -> None:
+        for message in server:
+            server.send(message)
+
+    context = ssl.create_default_context(cafile=str(files / "ours.pem"))
+    with serve(echo, "127.0.0.1", 0, max_size=None) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        port = server.socket.getsockname()[1]
+        relay = start_relay(UpstreamPlan(name="up", host="127.0.0.1", port=port), tls=plan_tls(files))
+        url = f"wss://127.0.0.1:{relay.address[1]}/v1/realtime"
+        with connect(url, ssl=context, proxy=None, max_size=None, compression=None) as client:
+            for message in ("short", "x" * 3_000_000):
+                client.send(message)
+                assert client.recv(timeout=5) == message
+        relay.wait_for_counter("clients", 0)
+        relay.wait_for_counter("upstream_connections", 0)
+        server.shutdown()
+        thread.join(5)
