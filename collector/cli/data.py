@@ -58,23 +58,37 @@ def report(
     from datetime import UTC, datetime
 
     from collector.config import load_config
+    from collector.ledger.shelf import shelf_of
     from collector.spend import report as spend
     from collector.spend.actual import reporting_zone
+    from collector.spend.bill import month_bill
     from collector.spend.period import month_of, month_period
     from collector.spend.render import render_csv, render_json, render_table
 
     settings = load_config(config).config
     render = {"table": render_table, "csv": render_csv, "json": render_json}[format]
     with connected(settings) as connection:
-        zone = reporting_zone(connection)
+        zone, now = reporting_zone(connection), datetime.now(UTC)
         made = spend.report(
             connection,
             tenant=settings.tenant,
-            period=month_period(month or month_of(datetime.now(UTC), zone), zone),
+            period=month_period(month or month_of(now, zone), zone),
             dimensions=[name.strip() for name in by.split(",") if name.strip()],
             zone=zone,
         )
+        contracts = None
+        if format == "table":  # lines of contracts are none of the rows that a script reads: see /api/v1/bill
+            asked = month or month_of(now, zone)
+            book = shelf_of(settings).read()
+            contracts = month_bill(connection, book, tenant=settings.tenant, month=asked, zone=zone, now=now)
     typer.echo(render(made), nl=False)
+    if contracts is not None and contracts.lines:
+        typer.echo("")
+        for line in contracts.lines:
+            left = f", {line.left_usd:f} left" if line.left_usd is not None else ""
+            of = f"{line.used_usd:f} of {line.agreed_usd:f} used{left}"
+            typer.echo(f"{line.kind} {line.name}: {line.line_usd:+f} dollars  ({of})")
+        typer.echo(f"To be paid: {contracts.bill_usd:f} dollars{'' if contracts.over else ' so far'}")
 
 
 @contextmanager

@@ -7,7 +7,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 import collector
+from collector.errors import SizewiseError
+from collector.ledger.shelf import shelf_of
 from collector.spend.arithmetic import arithmetic
+from collector.spend.bill import bill_values, month_bill
 from collector.spend.calls import last_calls, one_call
 from collector.spend.estimates import estimates
 from collector.spend.period import month_of
@@ -16,7 +19,14 @@ from collector.spend.report import report
 from collector.spend.unpriced import unpriced_models, unpriced_values
 from collector.web.answers import call_values, instant
 from collector.web.health import journal_states, ledger_state, readiness
-from collector.web.parameters import NotFound, calls_question, read_call_id, spend_question
+from collector.web.parameters import (
+    BadRequest,
+    NotFound,
+    calls_question,
+    read_call_id,
+    single_values,
+    spend_question,
+)
 from collector.web.state import Here
 
 router = APIRouter(prefix="/api/v1")
@@ -74,6 +84,21 @@ def spend(request: Request, state: Here) -> dict[str, Any]:
             zone=zone,
         )
     return report_values(found)
+
+
+@router.get("/bill")
+def bill(request: Request, state: Here) -> dict[str, Any]:
+    """A month with what contracts add to it: unused commitments, credits, chargeback."""
+    values = single_values(request.query_params.multi_items(), ("month",))
+    book = shelf_of(state.config).read()
+    with state.database.snapshot() as connection:
+        zone, now = state.zone(connection), state.clock()
+        month = values.get("month", month_of(now, zone))
+        try:
+            made = month_bill(connection, book, tenant=state.tenant, month=month, zone=zone, now=now)
+        except SizewiseError as problem:
+            raise BadRequest("bad_value", str(problem)) from None
+    return bill_values(made)
 
 
 @router.get("/unpriced")
