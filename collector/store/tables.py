@@ -3,7 +3,8 @@
 Invariants
 - One batch of a journal is one shard's transaction: calls, rollups, latency, cursor and quarantine all
   carry `source_id` (the journal they came from) first in their key, and are distributed by it on Citus.
-- Rows of `calls` are inserted and dropped with their partition, never updated.
+- Rows of `calls` are inserted and dropped with their partition, never updated. Only a call that came by OTLP
+  is taken out again, with all that it added to the rollups, once a better record of the same call is there.
 - Rollups only ever count inserted rows, in the transaction that inserts them, so they sum to the calls.
 - `bucket` is the instant at which an hour or a day begins in the one reporting zone (`settings`).
 - Money is NUMERIC. cost_usd is NULL where it is unknown, and `price_state` says why.
@@ -302,6 +303,37 @@ usage_ratios = (
     )
 )
 
+sightings = Table(  # spans that came by OTLP and may tell of a call; kept for as long as a record may be late
+    "sightings",
+    metadata,
+    Column("source_id", Uuid, primary_key=True),
+    Column("trace_id", Uuid, primary_key=True),
+    Column("span_id", LargeBinary, primary_key=True),
+    Column("parent_span_id", LargeBinary, nullable=False),  # empty: it has none
+    text("kind"),  # client, server, relayed, link
+    text("response_id"),
+    Column("started_at_ns", BigInteger, nullable=False),
+    Column("ended_at_ns", BigInteger, nullable=False),
+    Column("call", LargeBinary),  # what it says of the call, as msgpack; none of a link
+    Column("seen_at", Instant, nullable=False, server_default=func.now()),
+    Index(None, "source_id", "response_id", postgresql_where="response_id <> ''"),
+    Index(None, "seen_at"),
+)
+
+samples = Table(  # measurements of servers and GPUs that came by OTLP
+    "samples",
+    metadata,
+    Column("source_id", Uuid, primary_key=True),
+    Column("name", Text, primary_key=True),  # hw.gpu.utilization, vllm:num_requests_running, ...
+    Column("series", Text, primary_key=True),  # what tells it from others of that name: "hw.id=0"
+    Column("sampled_at", Instant, primary_key=True),
+    text("tenant_id"),
+    text("host"),
+    text("kind"),  # gauge, sum (since a start), delta
+    Column("value", Double, nullable=False),
+    Index(None, "sampled_at"),
+)
+
 # How Citus spreads them: by the journal they came from; the rest stands on every node.
 DISTRIBUTED = (
     calls,
@@ -312,5 +344,7 @@ DISTRIBUTED = (
     quarantine,
     adjustments,
     usage_ratios,
+    sightings,
+    samples,
 )
 REFERENCE = (settings, sources, price_versions, keys, audit)

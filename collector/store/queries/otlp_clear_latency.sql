@@ -1,0 +1,1 @@
+DELETE FROM latency_hours WHERE source_id = %(source_id)s AND bucket = ANY(%(buckets)s) AND calls = 0

@@ -1,0 +1,1 @@
+DELETE FROM sightings WHERE seen_at < now() - make_interval(days => %(days)s)

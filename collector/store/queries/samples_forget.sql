@@ -1,0 +1,1 @@
+DELETE FROM samples WHERE sampled_at < now() - make_interval(days => %(days)s)
