@@ -118,7 +118,7 @@ def read_reply(body: bytes, status: int, convert: Callable[[ChatUsage], Usage] =
 
 
 class ChatStream(StreamReader):
-    __slots__ = ("_misfit", "_timings", "_usage")
+    __slots__ = ("_misfit", "_tells_unasked", "_timings", "_usage")
     content_key = re.compile(rb'"(?:content|text|reasoning_content|reasoning|arguments)"\s*:\s*"(?=[^"\\])')
 
     def __init__(self) -> None:
@@ -126,6 +126,7 @@ class ChatStream(StreamReader):
         self._usage: ChatUsage | None = None
         self._timings: Timings | None = None
         self._misfit = ""
+        self._tells_unasked = False  # usage stands beside content: the server would tell it to anybody
 
     def _take(self, data: bytes) -> int:
         try:
@@ -137,7 +138,8 @@ class ChatStream(StreamReader):
         if event.usage is not None:
             self._keep_usage(event.usage)
             if event.choices == [] and not event.error:
-                return USAGE_ONLY
+                return OTHER if self._tells_unasked else USAGE_ONLY
+            self._tells_unasked = True
         if event.timings is not None:
             self._timings = event.timings
         if event.x_groq is not None and event.x_groq.usage is not None and event.usage is None:

@@ -40,7 +40,7 @@ _ANSWER = (
 _HELD_BYTES = 64 * 1024
 _REFUSED_BYTES = 64 * 1024
 _LENGTH_LINE = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,15})\r\n")
-_HEADS = 1024
+_HEADS = 512
 _DONE = Upload.DONE
 _HEAD_REMEMBERED_BYTES = 4096
 
@@ -49,8 +49,7 @@ class Heads:
     """Parses heads, and remembers those seen: a client's requests differ in little but their Content-Length.
 
     The key is every byte of the head but the digits of its length, so an equal key is an equally good head;
-    only
-    accepted heads are kept.
+    only accepted heads are kept, and none that names its one request (a trace, an id), since it won't return.
     """
 
     def __init__(self, identify: Callable[[RequestHead], None] = lambda head: None) -> None:
@@ -70,9 +69,10 @@ class Heads:
         if known is None:
             known = parse_request_head(raw)
             self._identify(known)
-            if len(self._remembered) >= _HEADS:
-                self._remembered.clear()
-            self._remembered[key] = known
+            if not (known.trace_id or known.request_id or known.idempotency_key):
+                if len(self._remembered) >= _HEADS:
+                    self._remembered.clear()
+                self._remembered[key] = known
         return known, int(match[1])
 
 

@@ -131,6 +131,13 @@ def test_events_with_choices_or_errors_are_never_hidden(hide_stream):
     assert hide_stream(ChatStream, [body])[1] == body
 
 
+def test_what_a_server_tells_unasked_is_not_hidden(hide_stream):
+    body = sse(*({**event, "usage": USAGE} for event in CHAT), USAGE_EVENT, "[DONE]")
+    reading, shown = hide_stream(ChatStream, [body])
+    assert shown == body
+    assert reading.usage == EXPECTED
+
+
 def test_a_usage_event_without_its_blank_line_is_read_and_hidden(hide_stream):
     reading, shown = hide_stream(ChatStream, [sse(*CHAT, USAGE_EVENT)[:-2]])
     assert reading.usage == EXPECTED
