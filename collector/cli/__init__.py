@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from collector.cli import config, data, doctor, journal, keys, prices, run
+from collector.cli import config, data, doctor, invoice, journal, keys, prices, run
 from collector.errors import SizewiseError
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ data.register(app)
 doctor.register(app)
 app.add_typer(journal.app, name="journal")
 app.add_typer(prices.app, name="prices")
+app.add_typer(invoice.app, name="invoice")
 app.add_typer(keys.app, name="keys")
 
 

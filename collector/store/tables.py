@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Double,
     Index,
@@ -334,6 +335,35 @@ samples = Table(  # measurements of servers and GPUs that came by OTLP
     Index(None, "sampled_at"),
 )
 
+invoices = Table(  # reference table: what providers say is to be paid, file by file
+    "invoices",
+    metadata,
+    Column("invoice_id", Uuid, primary_key=True),
+    text("tenant_id"),
+    text("form"),  # OpenAI costs JSON, FOCUS, ...
+    text("file_name"),
+    Column("digest", Text, nullable=False),  # of the file: the same one twice is one invoice
+    text("who"),
+    Column("imported_at", Instant, nullable=False, server_default=func.now()),
+    Index(None, "tenant_id", "digest", unique=True),
+)
+
+invoice_lines = Table(  # reference table
+    "invoice_lines",
+    metadata,
+    Column("invoice_id", Uuid, primary_key=True),
+    Column("line", Integer, primary_key=True),
+    text("tenant_id"),
+    Column("day", Date, nullable=False),  # UTC
+    text("provider"),
+    text("model"),
+    text("project"),
+    text("description"),
+    text("kind"),  # usage, credit, tax, fee
+    Column("cost_usd", Numeric, nullable=False),
+    Index(None, "tenant_id", "day"),
+)
+
 # How Citus spreads them: by the journal they came from; the rest stands on every node.
 DISTRIBUTED = (
     calls,
@@ -347,4 +377,4 @@ DISTRIBUTED = (
     sightings,
     samples,
 )
-REFERENCE = (settings, sources, price_versions, keys, audit)
+REFERENCE = (settings, sources, price_versions, keys, audit, invoices, invoice_lines)

@@ -1,5 +1,6 @@
 """`/api/v1`: the ledger for scripts. Reads only; every error is {"error": {code, message, allowed}}."""
 
+from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +14,8 @@ from collector.spend.arithmetic import arithmetic
 from collector.spend.bill import bill_values, month_bill
 from collector.spend.calls import last_calls, one_call
 from collector.spend.estimates import estimates
-from collector.spend.period import month_of
+from collector.spend.invoices import coverage_values, find_coverage
+from collector.spend.period import month_of, read_month, shift_month
 from collector.spend.render import report_values
 from collector.spend.report import report
 from collector.spend.unpriced import unpriced_models, unpriced_values
@@ -99,6 +101,20 @@ def bill(request: Request, state: Here) -> dict[str, Any]:
         except SizewiseError as problem:
             raise BadRequest("bad_value", str(problem)) from None
     return bill_values(made)
+
+
+@router.get("/coverage")
+def coverage(request: Request, state: Here) -> dict[str, Any]:
+    """How much of a month's invoices the ledger explains, by UTC day and model, and why not the rest."""
+    values = single_values(request.query_params.multi_items(), ("month",))
+    month = values.get("month", month_of(state.clock(), "UTC"))
+    try:
+        first, last = (date(*read_month(text), 1) for text in (month, shift_month(month, 1)))
+    except SizewiseError as problem:
+        raise BadRequest("bad_value", str(problem)) from None
+    with state.database.snapshot() as connection:
+        found = find_coverage(connection, tenant=state.tenant, first=first, last=last)
+    return {"month": month, **coverage_values(found)}
 
 
 @router.get("/unpriced")
