@@ -21,6 +21,7 @@ from collector.plan import Limits, Plan, RoutePlan, UpstreamPlan
 from collector.relay import server as server_module
 from collector.relay import worker as worker_module
 from collector.relay.exchange import Exchange
+from collector.relay.outbox import Outbox
 from collector.relay.routes import Router
 from collector.relay.server import ClientConnection, Heads
 from collector.relay.upstream import Pool, UpstreamConnection
@@ -110,6 +111,7 @@ class Stage:
         self.connecting: list[Task] = []
         self.exchanges: list[Exchange] = []
         worker.loop, worker.journal = self.loop, self.journal  # type: ignore[assignment]
+        worker.outbox = Outbox(self.loop)  # type: ignore[arg-type]
         worker.heads, worker.router = Heads(worker.admission.identify), Router(worker.plan)
         worker.refuses_option.clear()
         worker.clients.clear()

@@ -74,12 +74,15 @@ class StageTransport:
     def set_write_buffer_limits(self, high: int) -> None:
         pass
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def get_extra_info(self, name: str) -> Any:
         return _QUIET if name == "socket" else None
 
 
 class ClientTransport(StageTransport):
-    """Invariants: a client gets bytes of the call under way alone; its end is recorded first."""
+    """A client gets bytes of its own calls alone, none before its time; ends are recorded first."""
 
     def __init__(self, stage: "Stage", asked: list[Asked]) -> None:
         super().__init__(stage, ClientConnection(stage.worker))
@@ -93,8 +96,12 @@ class ClientTransport(StageTransport):
         if exchange is None:
             return
         own = FIND_TAG.search(exchange.head.query)
+        if not own or own[0] not in self.tags:
+            return
+        order = [one.tag for one in self.asked]
+        begun = order[: order.index(own[0]) + 1]  # a reply may leave when the next request has begun
         for tag in FIND_TAG.findall(data):
-            if own and own[0] in self.stage.asked and tag in self.stage.asked and tag != own[0]:
+            if tag in self.stage.asked and tag not in begun:
                 self.stage.note(f"bytes of {tag!r} in the reply to {own[0]!r}")
         reply = exchange.reply
         counted = exchange.head.endpoint is not None

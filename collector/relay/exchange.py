@@ -179,7 +179,7 @@ class Exchange:
         if body.whole:
             self.upload = _DONE
         if self.connection is not None:
-            self.connection.transport.write(framed)
+            self.worker.outbox.write(self.connection.transport, framed, self.entered)
         else:
             self._request += framed
             self.client.pause_upload()
@@ -217,7 +217,7 @@ class Exchange:
     def _start_on(self, connection: UpstreamConnection) -> None:
         self.connection = connection
         connection.exchange = self
-        connection.transport.write(self._request)
+        self.worker.outbox.write(connection.transport, self._request, self.entered)
         if self.upload is not _DONE:
             self._request = b""  # can't be sent again
 
@@ -235,7 +235,7 @@ class Exchange:
                 if self._refusal is None and not reply.ending and not self.client_gone:
                     self.reply_bytes += len(out)  # the usual case: in mid-stream
                     if out:
-                        self.client.transport.write(out)
+                        self.worker.outbox.write(self.client.transport, out, now)
                 else:
                     self._forward(reply, b"", out)
         except BadReply as error:
@@ -315,7 +315,7 @@ class Exchange:
         if not self._recorded and reply.ending:
             self.record(None)
         if out and not self.client_gone:
-            self.client.transport.write(out)
+            self.worker.outbox.write(self.client.transport, out, self.entered)
         if reply.done:
             self._end()
 
@@ -374,7 +374,7 @@ class Exchange:
         assert self.reply is not None
         event = self.reply.error_event(code, message)
         if event and not self.client_gone:
-            self.client.transport.write(event)
+            self.worker.outbox.write(self.client.transport, event, self.entered)
         self._end(close=True)
 
     # -- the end -------------------------------------------------------------------------------------------

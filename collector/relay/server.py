@@ -42,6 +42,7 @@ _REFUSED_BYTES = 64 * 1024
 _LENGTH_LINE = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,15})\r\n")
 _HEADS = 512
 _DONE = Upload.DONE
+_UPSTREAM_FAILURES = frozenset({502, 504})
 _HEAD_REMEMBERED_BYTES = 4096
 
 
@@ -146,6 +147,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._read_body(exchange, rest, now)
         if head.expects_continue and not rest and head.http11 and self.exchange is exchange:
+            self.worker.outbox.flush()
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _turn_away(self, head: RequestHead, refusal: Refusal) -> None:
@@ -196,6 +198,7 @@ class ClientConnection(asyncio.Protocol):
         bare = reply is not None and reply.passing is Passing.BARE
         self.idle_since = self.worker.clock
         if close or bare or exchange is None or not self.keeps_alive(exchange):
+            self.worker.outbox.flush()
             self.transport.close()
             return
         if self._full:  # its next request begins when it has read this reply, or its replies would pile up
@@ -235,6 +238,12 @@ class ClientConnection(asyncio.Protocol):
         reason = _REASONS.get(status, b"Error")
         head = _ANSWER % (status, reason, code.encode(), ending, len(body))
         bodiless = self.exchange is not None and self.exchange.head.method == b"HEAD"
+        counters = self.worker.counters
+        if status in _UPSTREAM_FAILURES:
+            counters.upstream_failures += 1
+        else:
+            counters.refused += 1
+        self.worker.outbox.flush()
         self.transport.write(head if bodiless else head + body)
         if close:
             self.transport.close()

@@ -115,6 +115,7 @@ class Tunnel:
     def start(self, reply: bytes, rest: bytes) -> None:
         """Pass the switch on, and what came with it from either side."""
         self.worker.tunnels.add(self)
+        self.worker.outbox.flush()
         held = self._client.hand_over()
         self.client.transport.set_protocol(self.client)
         self.upstream.transport.set_protocol(self.upstream)

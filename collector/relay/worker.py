@@ -25,6 +25,7 @@ from collector.relay.counters import Counters
 from collector.relay.exchange import Exchange
 from collector.relay.log import log
 from collector.relay.open_calls import OpenCalls, read_left_open
+from collector.relay.outbox import Outbox
 from collector.relay.policy import Admission
 from collector.relay.routes import Router
 from collector.relay.server import ClientConnection, Heads
@@ -51,6 +52,7 @@ class Worker:
         self.counters.pid = os.getpid()
         self.counters.interrupted = len(written)
         self.router = Router(plan)
+        self.outbox = Outbox(self.loop)
         self.admission = Admission(plan)
         self._refresh_policy()
         self.heads = Heads(self.admission.identify)
@@ -108,6 +110,7 @@ class Worker:
     # -- time ----------------------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
+        self.outbox.flush()
         now = self.clock = time.monotonic()
         limits = self.plan.limits
         for client in list(self.clients):
@@ -175,6 +178,7 @@ class Worker:
         if self.stopping:
             return
         self.stopping = True
+        self.outbox.flush()
         self.acceptor.stop()
         for client in list(self.clients):
             if client.exchange is None:
@@ -201,6 +205,7 @@ class Worker:
         self.acceptor.use(context)
         self.plan = plan
         self.router = Router(plan)
+        self.outbox = Outbox(self.loop)
         self.admission = Admission(plan)
         self._refresh_policy()
         self.heads = Heads(self.admission.identify)
