@@ -11,10 +11,12 @@ app = typer.Typer(
 
 @app.command()
 def check(config: ConfigFile = None) -> None:
-    """Check file and variables; list every problem there is."""
+    """Check file, variables and price books; list every problem there is."""
     from collector.config import load_config
+    from collector.ledger.shelf import shelf_of
 
     loaded = load_config(config)
+    shelf_of(loaded.config).read()
     for warning in loaded.warnings:
         typer.echo(f"warning: {warning}", err=True)
     where = f"{loaded.file}" if loaded.file else "no file, defaults"

@@ -1,14 +1,19 @@
-"""`sizewise invoice import | coverage`: what providers ask for, and what of it the ledger explains."""
+"""`sizewise invoice import | pull | coverage`: what providers ask for, and what of it the ledger explains."""
 
 import getpass
-from datetime import UTC, date, datetime
+import os
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from collector.cli.data import connected
 from collector.cli.options import AsJson, ConfigFile, echo_json
+
+if TYPE_CHECKING:
+    from collector.config import Config
+    from collector.spend.invoice_lines import Invoice
 
 app = typer.Typer(help="Invoices: hold the ledger against them.", no_args_is_help=True)
 MOST_BYTES = 1024**3
@@ -24,18 +29,56 @@ def import_(
     from collector.config import load_config
     from collector.errors import SizewiseError
     from collector.spend.invoice_lines import read_invoice
-    from collector.spend.invoices import add_invoice
 
     settings = load_config(config).config
     if file.stat().st_size > MOST_BYTES:
         raise SizewiseError(f"{file} is larger than {MOST_BYTES // 2**20} MiB: export fewer days at once.")
     content = file.read_bytes()
     invoice = read_invoice(content, file.name)
+    keep(settings, invoice, content, file.name, json=json)
+
+
+@app.command()
+def pull(
+    provider: Annotated[Literal["openai", "anthropic"], typer.Argument()],
+    start: Annotated[str, typer.Option("--from", metavar="DATE", help="UTC; else a week ago.")] = "",
+    end: Annotated[str, typer.Option("--to", metavar="DATE", help="Not included; else today.")] = "",
+    url: Annotated[str, typer.Option(help="Of another address that speaks the same API.")] = "",
+    config: ConfigFile = None,
+    json: AsJson = False,
+) -> None:
+    """Fetch costs by the provider's cost API, with OPENAI_ADMIN_KEY or ANTHROPIC_ADMIN_KEY."""
+    from collector.config import load_config
+    from collector.errors import SizewiseError
+    from collector.spend.invoice_lines import read_invoice
+    from collector.spend.pulling import COST_APIS, pull_costs
+
+    today, api = datetime.now(UTC).date(), COST_APIS[provider]
+    first, last = read_day(start, today - timedelta(days=7)), read_day(end, today)
+    if first >= last:
+        raise typer.BadParameter(f"--from {first} is not before --to {last} (which is not included)")
+    key = os.environ.get(api.key_variable, "").strip()
+    if not key:
+        raise SizewiseError(f"{api.key_variable} is not set: {provider}'s cost API wants an admin key.")
+    settings = load_config(config).config
+    content = pull_costs(api, key, first, last, url=url)
+    name = f"{provider} {first} to {last}"
+    keep(settings, read_invoice(content, name), content, name, json=json)
+
+
+def read_day(text: str, otherwise: date) -> date:
+    try:
+        return date.fromisoformat(text) if text else otherwise
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no day: YYYY-MM-DD") from None
+
+
+def keep(settings: "Config", invoice: "Invoice", content: bytes, name: str, *, json: bool) -> None:
+    from collector.spend.invoices import add_invoice
+
     with connected(settings) as connection:
         who = getpass.getuser()
-        added = add_invoice(
-            connection, invoice, content, tenant=settings.tenant, file_name=file.name, who=who
-        )
+        added = add_invoice(connection, invoice, content, tenant=settings.tenant, file_name=name, who=who)
     total = f"{sum(line.cost_usd for line in invoice.lines):f}"
     if json:
         told = {

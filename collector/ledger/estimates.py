@@ -11,6 +11,8 @@ Invariants
   whose guesses are off by half is not guessed at all.
 """
 
+from operator import attrgetter
+
 import msgspec
 
 from collector.call import Call, Usage, UsageSource
@@ -21,7 +23,8 @@ LONGEST_NAME = 160
 SANE = 10**9  # what claims more teaches nothing, and must not burst a sum
 FAR = 4  # a request so many times larger than any that taught something is like none of them
 WITHOUT_OUTPUT = {"embeddings", "rerank", "moderations"}
-NOT_TEXT = ("input_image_tokens", "input_audio_tokens", "images", "audio_seconds")
+not_text = attrgetter("input_image_tokens", "input_audio_tokens", "images", "audio_seconds")
+TEXT_ALONE = (None,) * 4
 
 Key = tuple[str, str, str, str]  # tenant, provider, model as asked for, operation
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from collector.cli import prices
+from collector.cli import config, prices
 from collector.errors import SizewiseError
 
 OWN = """prices:
@@ -87,3 +87,13 @@ def test_repricing_for_good_wants_a_reason(sizewise):
     told = sizewise("reprice", "--from", "2026-11-01", "--to", "2026-12-01", code=2)
     assert "--why" in told
     assert "--dry-run" in told
+
+
+def test_config_check_looks_into_the_price_books(sizewise, tmp_path):
+    (tmp_path / "sizewise.yaml").write_text("prices: {books: [mine.yaml]}")
+    (tmp_path / "mine.yaml").write_text("prices: [{model: m, input: lots}]")
+    done = CliRunner().invoke(config.app, ["check"])
+    assert isinstance(done.exception, SizewiseError)
+    assert "mine.yaml:1" in str(done.exception)
+    (tmp_path / "mine.yaml").write_text("prices: [{model: m, input: 1}]")
+    assert CliRunner().invoke(config.app, ["check"]).exit_code == 0
