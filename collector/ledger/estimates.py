@@ -123,11 +123,9 @@ class Estimator:
                 return
             fresh = self._fresh[key] = Ratios()
         tokens = usage.input_tokens or 0
-        if (
-            0 < call.request_bytes < SANE
-            and 0 < tokens < SANE
-            and not any(getattr(usage, field) for field in NOT_TEXT)
-        ):
+        others = not_text(usage)
+        is_text = others == TEXT_ALONE or not any(others)
+        if is_text and 0 < call.request_bytes < SANE and 0 < tokens < SANE:
             guess = None if known is None else known.guess_input(call)
             if guess is not None:
                 fresh.input_tests += 1

@@ -13,6 +13,7 @@ from collector.errors import SizewiseError
 from collector.spend.invoice_lines import read_invoice
 from collector.spend.pulling import COST_APIS, pull_costs
 
+MIDNIGHT = "2026-11-01T00:00:00Z"
 FIRST, LAST = date(2026, 11, 1), date(2026, 11, 3)
 
 
