@@ -39,6 +39,7 @@ class Reply:
         "_reading",
         "content_times",
         "done",
+        "ending",
         "endpoint",
         "head",
         "hides",
@@ -50,6 +51,7 @@ class Reply:
     def __init__(self, head: ReplyHead, endpoint: Endpoint | None, hides: bool, http11: bool) -> None:
         self.head, self.endpoint = head, endpoint
         self.done = False
+        self.ending = False  # what was last taken ends the reply, or holds the event that ends it
         self.tap: Tap | None = None
         self.streams = head.event_stream or (endpoint is not None and is_framed(endpoint, head))
         self.hides = hides and head.event_stream and not head.content_encoding
@@ -72,7 +74,7 @@ class Reply:
 
     def take_whole(self, body: bytes, limit: int) -> None:
         """The body came in one piece with its head, and goes on as it is."""
-        self.done = True
+        self.done = self.ending = True
         if self.endpoint is not None:
             if self.head.content_encoding or self.head.event_stream:
                 self.open_tap(limit)
@@ -86,11 +88,6 @@ class Reply:
         if self.tap is not None:
             return self.tap.finish()
         return self._reading or Reading()
-
-    @property
-    def ending(self) -> bool:
-        """What was last taken ends the reply, or holds the event that ends it."""
-        return self.done or (self.tap is not None and self.tap.terminal)
 
     def head_bytes(self, *, http11: bool, keep_alive: bool) -> bytes:
         head = self.head
@@ -107,9 +104,32 @@ class Reply:
 
     def take(self, data: bytes, now: float) -> bytes:
         """The body's next bytes; returns what the client gets of them. Raises BadReply."""
+        if self._chunked is None:
+            return self._take_bare(data, now)
+        piece = self._chunked.take_one(data)
+        if piece is None:
+            return self._take_chunks(self._chunked, data, now)
+        tap = self.tap
+        if tap is not None:
+            if self.hides:
+                shown = tap.hide(piece)
+            else:
+                shown = piece
+                tap.feed(piece)
+            self.ending = tap.terminal
+            if tap.has_content and len(self.content_times) < _CONTENT_TIMES:
+                self.content_times.append(now)
+            if shown != piece:
+                return self._frame(shown)
+        return data if self.passing is not _BARE else piece
+
+    def _take_bare(self, data: bytes, now: float) -> bytes:
         framing = self.head.framing
-        if framing is _CHUNKED:
-            return self._take_chunks(data, now)
+        if framing is _NONE:
+            self.done = self.ending = True
+            if data:
+                self.head.keep_alive = False
+            return b""
         if framing is _LENGTH:
             self._left -= len(data)
             if self._left <= 0:
@@ -117,19 +137,9 @@ class Reply:
                 if self._left < 0:
                     data = data[: self._left]
                     self.head.keep_alive = False
-        elif framing is _NONE:
-            self.done = True
-            if data:
-                self.head.keep_alive = False
-            return b""
         return self._pass([data] if data else [], data, now)
 
-    def _take_chunks(self, data: bytes, now: float) -> bytes:
-        chunked = self._chunked
-        assert chunked is not None
-        piece = chunked.take_one(data)
-        if piece is not None:
-            return self._take_one(piece, data, now)
+    def _take_chunks(self, chunked: ChunkedBody, data: bytes, now: float) -> bytes:
         pieces: list[bytes] = []
         try:
             used = chunked.feed(data, pieces)
@@ -141,25 +151,6 @@ class Reply:
             self.head.keep_alive = False
         return self._pass(pieces, data, now)
 
-    def _take_one(self, piece: bytes, data: bytes, now: float) -> bytes:
-        """`data` is the one chunk that holds `piece`; it goes on as it is where all of the piece is shown."""
-        tap = self.tap
-        if tap is not None:
-            if self.hides:
-                shown = tap.hide(piece)
-            else:
-                shown = piece
-                tap.feed(piece)
-            if tap.has_content:
-                self._note_content(now)
-            if shown != piece:
-                return self._frame(shown)
-        return data if self.passing is not _BARE else piece
-
-    def _note_content(self, now: float) -> None:
-        if len(self.content_times) < _CONTENT_TIMES:
-            self.content_times.append(now)
-
     def _pass(self, pieces: list[bytes], data: bytes, now: float) -> bytes:
         tap = self.tap
         if tap is not None and pieces:
@@ -168,8 +159,9 @@ class Reply:
             else:
                 for piece in pieces:
                     tap.feed(piece)
-            if tap.has_content:
-                self._note_content(now)
+            if tap.has_content and len(self.content_times) < _CONTENT_TIMES:
+                self.content_times.append(now)
+        self.ending = self.done or (tap is not None and tap.terminal)
         if self.passing is _UNTOUCHED:
             return data
         if self.hides and self.done and tap is not None:
