@@ -22,6 +22,7 @@ from collector.errors import ConfigError
 from collector.plan import Limits, Plan, RoutePlan, TlsPlan, UpstreamPlan
 from collector.policy import CapKind, CapRule
 
+KEY_HEADER_OF = {"anthropic": "x-api-key", "gemini": "x-goog-api-key"}  # the others take a bearer token
 PROVIDER_BY_HOST = {  # the end of a host's name -> the price list's name for it
     "api.openai.com": "openai",
     "openai.azure.com": "azure",
@@ -182,8 +183,8 @@ def guess_provider(host: str) -> str:
 def _headers(upstream: Upstream) -> dict[str, str]:
     headers = {name.lower(): value.get_secret_value() for name, value in upstream.headers.items()}
     key = upstream.key.get_secret_value()
-    if key and upstream.api == "anthropic":
-        headers.setdefault("x-api-key", key)
+    if key and upstream.api in KEY_HEADER_OF:
+        headers.setdefault(KEY_HEADER_OF[upstream.api], key)
     elif key:
         headers.setdefault("authorization", f"Bearer {key}")
     return headers

@@ -204,7 +204,7 @@ class Hosting(Section):
 
 class Upstream(Section):
     url: Annotated[str, AfterValidator(_check_url)]
-    api: Literal["openai", "anthropic"] = "openai"
+    api: Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "ollama"] = "openai"
     provider: str = ""  # whose prices apply; guessed from the host where it is known
     zone: Annotated[str, AfterValidator(_check_zone)] = ""
     key: HeaderSecret = SecretStr("")

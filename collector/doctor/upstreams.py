@@ -24,7 +24,13 @@ from collector.plan import UpstreamPlan
 
 TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 60.0
-MODELS_PATH = {"openai": "/v1/models", "anthropic": "/v1/models", "cohere": "/v1/models"}
+MODELS_PATH = {
+    "openai": "/v1/models",
+    "anthropic": "/v1/models",
+    "cohere": "/v1/models",
+    "gemini": "/v1beta/models",
+    "ollama": "/api/tags",
+}
 API_HEADERS = {"anthropic": {"anthropic-version": "2023-06-01"}}
 ENVIRONMENT_KEYS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
 CREDENTIALS = {"authorization", "x-api-key", "api-key", "x-goog-api-key"}

@@ -98,6 +98,8 @@ def test_a_key_goes_where_the_api_wants_it() -> None:
     assert plan_of({"url": "http://a", "key": "k"}).upstreams[0].headers == {"authorization": "Bearer k"}
     anthropic = {"url": "http://a", "api": "anthropic", "key": "k"}
     assert plan_of(anthropic).upstreams[0].headers == {"x-api-key": "k"}
+    gemini = {"url": "http://a", "api": "gemini", "key": "k"}
+    assert plan_of(gemini).upstreams[0].headers == {"x-goog-api-key": "k"}
     both = {"url": "http://a", "key": "k", "headers": {"Authorization": "Basic x", "X-Y": "z"}}
     assert plan_of(both).upstreams[0].headers == {"authorization": "Basic x", "x-y": "z"}
 
