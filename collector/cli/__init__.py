@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from collector.cli import config, data, doctor, invoice, journal, keys, prices, run
+from collector.cli import capacity, config, data, doctor, invoice, journal, keys, prices, run
 from collector.errors import SizewiseError
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ run.register(app)
 app.add_typer(config.app, name="config")
 data.register(app)
 doctor.register(app)
+capacity.register(app)
 app.add_typer(journal.app, name="journal")
 app.add_typer(prices.app, name="prices")
 app.add_typer(invoice.app, name="invoice")
