@@ -1,5 +1,10 @@
-"""Shared by all tests that need a database: one embedded Postgres a session, a fresh ledger for each test."""
+"""Shared by all tests: one embedded Postgres a session, a fresh ledger for each test; and what a skip may be.
 
+REQUIRE_TOOLS=1 is the gate's switch: a test that is skipped because a tool is missing fails there. Only what
+the account or the kernel doesn't allow may be skipped; its reason begins with one of ALLOWED.
+"""
+
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,9 +19,21 @@ from collector.store.embedded import EmbeddedPostgres, start_postgres
 from collector.store.embedded import url_of as embedded_url
 from collector.store.schema import migrate
 
+ALLOWED = ("only root", "every port")
 numbers = count(1)
 # Nothing outlives a test here, so nothing need reach the disk.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    report = yield
+    if os.environ.get("REQUIRE_TOOLS") == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(ALLOWED):
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} was skipped, which REQUIRE_TOOLS=1 forbids: {reason}"
+    return report
 
 
 def make_open_dir() -> Path:

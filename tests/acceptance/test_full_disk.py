@@ -23,7 +23,7 @@ def small_disk(open_dir: Path) -> Iterator[Path]:
     folder.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", "size=100m,mode=0711", "sizewise-test", str(folder)]
     if os.geteuid() or subprocess.run(words, capture_output=True, check=False).returncode:
-        pytest.skip("a small disk can only be made by root, with the right to mount")
+        pytest.skip("only root can make a small disk, and only with the right to mount")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 

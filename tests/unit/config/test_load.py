@@ -160,7 +160,7 @@ WRONG = {
     "upstreams: {a: {}}": "upstreams.a.url ({file}:1): is required",
     "upstreams:\n  a: {url: 'ftp://a'}": "upstreams.a.url = 'ftp://a' ({file}:2): allowed is http://",
     "upstreams: {a: {url: 'http://a:99999'}}": "not a URL (Port out of range",
-    "upstreams: {a: {url: http://a, api: opnai}}": "should be 'openai' or 'anthropic'",
+    "upstreams: {a: {url: http://a, api: opnai}}": "should be 'openai', 'anthropic', 'gemini'",
     "upstreams: {a: {url: http://a, zone: 'a b'}}": "upstreams.a.zone = 'a b' ({file}:1): a zone is a name",
     "upstreams: {a: {url: http://a, headers: {'a b': x}}}": "'a b' is no name of a header",
     "caps: [{team: a, usd_per_day: -1}]": "caps[0].usd_per_day = -1 ({file}:1): should be greater than",
