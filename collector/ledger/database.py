@@ -7,11 +7,12 @@ Invariants
 - Rollups count the rows of their own transaction, never rows that were there before.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, LiteralString
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -25,8 +26,20 @@ from collector.ledger.estimates import Key, Ratios
 from collector.ledger.rates import PriceVersion
 from collector.ledger.rollups import Rollups, Sums, add_up
 from collector.ledger.rows import Row
+from collector.ledger.views import (
+    LOCK,
+    Place,
+    clear_empty,
+    counted_calls,
+    load_views,
+    source_of,
+    take_out,
+    touched_traces,
+)
 from collector.store.partitions import ensure_partitions
 from collector.store.sql import query
+
+log = logging.getLogger(__name__)
 
 DAY_US = 86_400 * 1_000_000
 
@@ -52,6 +65,8 @@ START = Position(0, 0)  # before the first segment, whichever that is
 NAMES = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
 COPY_CALLS = sql.SQL("COPY calls ({}) FROM STDIN (FORMAT BINARY)").format(NAMES)
 COPY_ARRIVING = sql.SQL("COPY arriving ({}) FROM STDIN (FORMAT BINARY)").format(NAMES)
+SHARE_LOCK = sql.SQL("SELECT pg_advisory_xact_lock_shared({})").format(sql.Literal(LOCK))
+ANY_SIGHTING: LiteralString = "SELECT EXISTS (SELECT FROM sightings)"
 INSERT_NEW = sql.SQL(query("ledger_insert_new")).format(columns=NAMES)
 
 
@@ -137,6 +152,7 @@ class LedgerTables:
         """All of it or nothing. Without `sums` any row may be there already: the new ones are added up."""
         old = batch.start or START
         with self.connection.transaction():
+            self.connection.execute(SHARE_LOCK)
             values = {
                 "source_id": batch.source_id,
                 "calls": len(entries),
@@ -150,8 +166,10 @@ class LedgerTables:
                 raise CursorMoved(f"{batch.source_id} is no longer at segment {old.segment}, {old.offset}")
             rows = self._copy(COPY_CALLS, entries) if sums is not None else self._insert_new(entries)
             versions = self._add_versions(rows)
-            added = (sums or add_up(rows)).align(ZoneInfo(moved[0] or "UTC"))
+            zone = ZoneInfo(moved[0] or "UTC")
+            added = (sums or add_up(rows)).align(zone)
             self._roll_up(batch.source_id, added)
+            self._count_once(rows, zone)
             self._add_ratios(batch)
             self.quarantine(batch.source_id, bad)
         self._stored |= versions
@@ -160,12 +178,38 @@ class LedgerTables:
     def write_new(self, entries: Sequence[Entry]) -> None:
         """Rows without a journal to tell how far they go: those that are new, each once."""
         with self.connection.transaction():
-            rows, zone = self._insert_new(entries), self._read_zone()
+            rows, zone = self._insert_new(entries), self.read_zone()
             versions = self._add_versions(rows)
             for source_id in {row.source_id for row in rows}:
                 own = add_up(row for row in rows if row.source_id == source_id)
                 self._roll_up(uuid.UUID(bytes=source_id), own.align(zone))
         self._stored |= versions
+
+    def _count_once(self, rows: Sequence[Row], zone: ZoneInfo) -> None:
+        """Spans may have told of these calls before. No trouble with that stops recording."""
+        if not rows or not self.connection.execute(ANY_SIGHTING).fetchall()[0][0]:
+            return
+        try:
+            with self.connection.transaction():
+                for tenant in {row.tenant_id for row in rows}:
+                    traces = touched_traces(self.connection, tenant, rows)
+                    if traces:
+                        views = load_views(self.connection, tenant, traces)
+                        kept = {call.call_id for call in views.settle()}
+                        counted = counted_calls(self.connection, tenant, views)
+                        twice = [place for place in counted if place[1].bytes not in kept]
+                        self.take_out(tenant, twice, zone)
+        except psycopg.OperationalError:
+            raise
+        except Exception:
+            log.exception("calls that spans told of may be counted twice")
+
+    def take_out(self, tenant: str, places: Sequence[Place], zone: ZoneInfo) -> None:
+        """Calls that came by OTLP, with all that they added to the rollups."""
+        if places:
+            changed = take_out(self.connection, tenant, places, zone)
+            self._roll_up(source_of(tenant), changed)
+            clear_empty(self.connection, tenant, changed)
 
     def _roll_up(self, source_id: uuid.UUID, added: Rollups) -> None:
         for name, records in (("hours", added.hours), ("days", added.days), ("latency", added.latency)):
@@ -237,7 +281,7 @@ class LedgerTables:
             return self.find_refused(entries[:middle]) + self.find_refused(entries[middle:])
         return []
 
-    def _read_zone(self) -> ZoneInfo:
+    def read_zone(self) -> ZoneInfo:
         found = self.connection.execute(query("reporting_zone")).fetchone()
         return ZoneInfo(found[0] if found else "UTC")
 

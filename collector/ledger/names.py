@@ -82,3 +82,87 @@ PRICE_ID = "sizewise.price.id"
 
 # Our operation -> gen_ai.operation.name.
 OPERATIONS = {"messages": "chat", "responses": "chat", "chat": "chat", "text_completion": "text_completion"}
+
+# -- What others write: of each the first name that a span has counts. GenAI (new and older names),
+# OpenLLMetry, OpenInference, vLLM.
+
+HEARD_USAGE = {
+    "input_tokens": (
+        USAGE["input_tokens"], "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens",
+        "llm.token_count.prompt",
+    ),
+    "output_tokens": (
+        USAGE["output_tokens"], "gen_ai.usage.completion_tokens", "llm.usage.completion_tokens",
+        "llm.token_count.completion",
+    ),
+    "cache_read_tokens": (
+        USAGE["cache_read_tokens"], "gen_ai.usage.cache_read_input_tokens",
+        "llm.token_count.prompt_details.cache_read",
+    ),
+    "cache_write_tokens": (
+        USAGE["cache_write_tokens"], CACHE_CREATION, "gen_ai.usage.cache_creation_input_tokens",
+        "llm.token_count.prompt_details.cache_write",
+    ),
+    "reasoning_tokens": (
+        USAGE["reasoning_tokens"], "gen_ai.usage.reasoning_tokens", "llm.usage.reasoning_tokens",
+        "llm.token_count.completion_details.reasoning",
+    ),
+    "input_audio_tokens": ("llm.token_count.prompt_details.audio",),
+    "output_audio_tokens": ("llm.token_count.completion_details.audio",),
+}  # fmt: skip
+HEARD_TEXTS = {
+    "model": ("gen_ai.request.model", "llm.request.model", "llm.model_name", "embedding.model_name",
+              "reranker.model_name"),
+    "served_model": ("gen_ai.response.model", "llm.response.model"),
+    "response_id": ("gen_ai.response.id", "llm.response.id"),
+    "service_tier": ("openai.response.service_tier", "gen_ai.openai.response.service_tier"),
+    "fingerprint": ("openai.response.system_fingerprint", "gen_ai.openai.response.system_fingerprint",
+                    "gen_ai.response.system_fingerprint"),
+    "error_type": (ERROR_TYPE,),
+    "end_user": ("user.id", "enduser.id", "traceloop.association.properties.user_id"),
+    "team": ("sizewise.team", "traceloop.association.properties.team"),
+    "project": ("sizewise.project", "traceloop.association.properties.project"),
+    "unit": ("sizewise.unit", "traceloop.association.properties.unit"),
+    "environment": ("deployment.environment.name", "deployment.environment"),
+    "client": ("service.name",),
+}  # fmt: skip
+HEARD_FINISH = (FINISH_REASONS, "gen_ai.completion.0.finish_reason", "llm.response.finish_reason")
+HEARD_STREAM = ("gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming")
+HEARD_FIRST_CHUNK = (FIRST_CHUNK, "gen_ai.server.time_to_first_token", "gen_ai.latency.time_to_first_token")
+HEARD_STATUS = ("http.response.status_code", "http.status_code")
+HEARD_PROVIDER = ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system")
+HEARD_HOST = ("server.address", "gen_ai.openai.api_base", "llm.openai.api_base")
+HEARD_PORT = "server.port"
+HEARD_HTTP = ("http.request.method", "http.method")
+
+INFERENCE_KIND = "openinference.span.kind"
+LOOP_KIND = "traceloop.span.kind"
+REQUEST_TYPE = "llm.request.type"
+SERVER_REQUEST_ID = "gen_ai.request.id"  # vLLM's name for the id of its reply
+SERVER_QUEUE_S = "gen_ai.latency.time_in_queue"
+SERVER_ENGINE_S = "gen_ai.latency.time_in_model_inference"
+
+# What others call an operation that is a call -> ours. All else (agents, tools, chains) is none.
+HEARD_OPERATIONS = {
+    "chat": "chat", "text_completion": "text_completion", "completion": "text_completion",
+    "generate_content": "generate_content", "embeddings": "embeddings", "embedding": "embeddings",
+    "rerank": "rerank", "LLM": "chat", "EMBEDDING": "embeddings", "RERANKER": "rerank",
+}  # fmt: skip
+# What others call a provider -> the price list's name for it.
+HEARD_PROVIDERS = {
+    "openai": "openai", "anthropic": "anthropic", "azure": "azure", "azure.ai.openai": "azure",
+    "az.ai.openai": "azure", "azure.ai.inference": "azure", "az.ai.inference": "azure", "aws": "aws",
+    "aws.bedrock": "aws", "bedrock": "aws", "gcp.gemini": "google", "gcp.vertex_ai": "google",
+    "gcp.gen_ai": "google", "vertex_ai": "google", "vertexai": "google", "google": "google",
+    "gemini": "google", "cohere": "cohere", "mistral_ai": "mistral", "mistralai": "mistral",
+    "mistral": "mistral", "groq": "groq", "deepseek": "deepseek", "perplexity": "perplexity",
+    "x_ai": "x-ai", "xai": "x-ai", "together": "together", "together_ai": "together",
+    "fireworks": "fireworks", "openrouter": "openrouter",
+}  # fmt: skip
+
+# Measurements that are kept; others are taken and dropped.
+SAMPLED = ("hw.", "vllm:", "vllm.", "DCGM_FI_", "gen_ai.server.")
+SAMPLED_BY = ("hw.id", "hw.name", "hw.type", "hw.parent", "network.io.direction", "direction", "model_name",
+              "engine", "gen_ai.request.model", "finished_reason", "gpu", "UUID", "modelName", "Hostname",
+              "error.type", "state")  # fmt: skip
+HOST = ("host.name", "service.instance.id")

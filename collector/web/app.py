@@ -17,7 +17,7 @@ from starlette.types import Scope
 
 import collector
 from collector.config import Config
-from collector.web import api, health, metrics, pages
+from collector.web import api, health, metrics, otlp, pages
 from collector.web.database import Database, DatabaseDown
 from collector.web.guard import Guard, check_listen
 from collector.web.parameters import BadRequest, NotFound
@@ -52,6 +52,7 @@ def make_app(config: Config, *, clock: Callable[[], datetime] = now) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         state.database.close()
+        app.state.reception.close()
 
     app = FastAPI(
         title="Sizewise",
@@ -62,8 +63,9 @@ def make_app(config: Config, *, clock: Callable[[], datetime] = now) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.sizewise = state
+    app.state.reception = otlp.Reception(config)
     app.state.registry = metrics.make_registry(state)
-    for router in (api.router, health.router, metrics.router, pages.router):
+    for router in (api.router, health.router, metrics.router, otlp.router, pages.router):
         app.include_router(router)
     app.mount("/static", Static(directory=pages.STATIC))
     app.add_middleware(Guard, names=[host])
