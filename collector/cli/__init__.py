@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from collector.cli import capacity, config, data, doctor, invoice, journal, keys, prices, run
+from collector.cli import capacity, config, data, doctor, forecast, invoice, journal, keys, prices, run
 from collector.errors import SizewiseError
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ def _root(version: Version = False) -> None:
 run.register(app)
 app.add_typer(config.app, name="config")
 data.register(app)
+forecast.register(app)
 doctor.register(app)
 capacity.register(app)
 app.add_typer(journal.app, name="journal")

@@ -74,6 +74,23 @@ def day_chart(
     return DayChart(name, width, height, left, top, bottom, bars, ticks, labels)
 
 
+@dataclass(frozen=True, slots=True)
+class Band:
+    """In percent of the width: what was spent, and where the month is expected to end."""
+
+    spent: float
+    low: float
+    expected: float
+    high: float
+
+
+def band(spent: Decimal, low: Decimal, expected: Decimal, high: Decimal) -> Band:
+    whole = max(spent, high) * Decimal("1.04") or Decimal(1)
+    return Band(
+        *(round(float(max(one, Decimal(0)) * 100 / whole), 2) for one in (spent, low, expected, high))
+    )
+
+
 def axis(peak: Decimal) -> list[Decimal]:
     """Zero and two to five round values, the last at or above the peak."""
     if peak <= 0:

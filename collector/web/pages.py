@@ -22,7 +22,7 @@ from collector.spend.calls import last_calls, one_call
 from collector.spend.period import Period, days_of, month_of, month_period, read_month, shift_month
 from collector.spend.report import gaps
 from collector.web import story
-from collector.web.charts import DayChart, day_chart
+from collector.web.charts import DayChart, band, day_chart
 from collector.web.figures import FILTERS, places_for
 from collector.web.parameters import (
     CALLS_PARAMETERS,
@@ -81,6 +81,7 @@ def month_page(request: Request, state: Here) -> HTMLResponse:
         except SizewiseError as problem:
             raise BadRequest("bad_value", str(problem)) from None
         shown = month_values(connection, state, period, zone)
+        shown["outlook"] = outlook_values(connection, state, zone) if month == this_month else None
         filters = {"from": period.start, "to": period.end}
         calls, more = last_calls(connection, tenant=state.tenant, limit=12, filters=filters)
         newest, _ = (calls, None) if calls else last_calls(connection, tenant=state.tenant, limit=1)
@@ -121,6 +122,30 @@ def month_values(connection: Connection[Any], state: State, period: Period, zone
         "charts": charts(days, period, zone, state.clock()),
         "largest_model": largest(models),
         "largest_team": largest(teams),
+    }
+
+
+def outlook_values(connection: Connection[Any], state: State, zone: str) -> dict[str, Any] | None:
+    """Where this month will end; None where nobody can say."""
+    made = state.outlooks.of(connection, state.tenant, zone, state.clock())
+    if made is None or made.total.projection is None or not made.total.projection.expected_usd:
+        return None
+    # Heavy, and loaded by now: to make an outlook is what loads it.
+    from collector.spend.outlook_text import dollars, filled_sentence, record_sentence
+
+    found = made.total.projection
+    expected = dollars(found.expected_usd)
+    low, high = map(dollars, found.bands[80])
+    return {
+        "last": made.last,
+        "expected": expected,
+        "low": low,
+        "high": high,
+        "places": places_for(expected) if expected < 1000 else 0,
+        "band": band(made.total.spent_usd, low, expected, high),
+        "record": record_sentence(list(made.total.record)),
+        "filled": filled_sentence(made) if made.total.filled_usd else "",
+        "as_of": made.as_of,
     }
 
 

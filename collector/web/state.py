@@ -11,6 +11,7 @@ from psycopg import Connection
 from collector.config import Config
 from collector.spend.actual import reporting_zone
 from collector.web.database import Database
+from collector.web.outlooks import Outlooks
 
 
 def now() -> datetime:
@@ -22,6 +23,7 @@ class State:
     config: Config
     database: Database
     clock: Callable[[], datetime] = field(default=now)
+    outlooks: Outlooks = field(default_factory=Outlooks)
 
     @property
     def tenant(self) -> str:

@@ -14,7 +14,7 @@ from datetime import date, timedelta
 import numpy as np
 
 from collector.spend.forecast.doubt import LEVELS, spread, try_origins, widths
-from collector.spend.forecast.model import FAST, SLOW, WEEK, predict
+from collector.spend.forecast.model import FAST, SLOW, WEEK, Floats, predict
 from collector.spend.forecast.plans import Change, apply, as_if_constant, days_between, kinds
 
 Days = Mapping[date, float | None]
@@ -65,7 +65,7 @@ def project(days: Days, month: Month) -> Projection | None:
     """None where too few days are known to say anything."""
     dates = sorted(days)
     values = [days[day] for day in dates]
-    spend = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+    spend: Floats = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
     spend = as_if_constant(np.maximum(spend, 0.0), dates, month.changes)
     known = int(np.isfinite(spend).sum())
     if known < FEWEST_DAYS:

@@ -5,12 +5,16 @@ of each hour in its kind of day (workday or weekend), taken from days that are w
 than a third of its usual spend known is left unknown: what would be filled in would be made up.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 
 Hours = Sequence[float | None]
 LEAST_KNOWN = 0.35
+WEEK = timedelta(weeks=1)
+LOOK_BACK_WEEKS = 4
+LEAST_WEEKS = 2
+LEAST_CALLS = 24  # an hour that usually has so many has none by chance less than once in ten thousand years
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +53,21 @@ def complete(hours: Hours, profile: Sequence[float]) -> Whole:
     if share < LEAST_KNOWN:
         return Whole(None)
     return Whole(spent / share, spent / share - spent)
+
+
+def silent(calls: Mapping[datetime, int], hours: Iterable[datetime]) -> set[datetime]:
+    """Hours of which there must be records and are none: the ledger is behind, or a relay was down.
+
+    Nobody called, although in each of the last weeks (two at least) the same hour had calls by the dozen.
+    A team or a tenant that calls now and then is never silent so: its zero is a zero.
+    """
+    if not calls:
+        return set()
+    first = min(calls)
+    found = set()
+    for hour in hours:
+        before = [hour - WEEK * back for back in range(1, LOOK_BACK_WEEKS + 1)]
+        same = [calls.get(one, 0) for one in before if one >= first]
+        if not calls.get(hour) and len(same) >= LEAST_WEEKS and min(same) >= LEAST_CALLS:
+            found.add(hour)
+    return found

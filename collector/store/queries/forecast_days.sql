@@ -1,0 +1,5 @@
+-- Spend and calls of each local day, of the whole tenant or of each of its teams.
+SELECT bucket, {team} AS team, sum(cost_usd) AS cost_usd, sum(calls)::bigint AS calls
+FROM rollup_days
+WHERE {scope} AND bucket >= %(start)s AND bucket < %(end)s
+GROUP BY 1, 2
