@@ -49,9 +49,9 @@ def measure(name: str, seed: int, at: int, runs: int) -> list[tuple[str, int]]:
         outcomes.append(first_verdict(values))
         peeked += peeking_accepts(values, Settings().margin)
     accepted, inferior = (sum(one == word for one, _ in outcomes) / runs for word in ("accepted", "inferior"))
-    pairs = sorted(count for word, count in outcomes if word == "accepted") or [0]
-    p50, p90 = pairs[len(pairs) // 2], pairs[int(len(pairs) * 0.9)]
-    print(f"{name:28}{accepted:10.1%}{inferior:10.1%}{p50:11}{p90:7}{peeked / runs:16.1%}", flush=True)
+    pairs = sorted(count for word, count in outcomes if word == "accepted")
+    p50, p90 = (str(pairs[int(len(pairs) * share)]) if pairs else "-" for share in (0.5, 0.9))
+    print(f"{name:28}{accepted:10.1%}{inferior:10.1%}{p50:>11}{p90:>7}{peeked / runs:16.1%}", flush=True)
     return outcomes
 
 
