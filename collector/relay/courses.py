@@ -4,6 +4,7 @@ Where they go, the request's first lines as the upstream gets them, and the part
 for all of them, already in the journal's form. A request whose head and model were seen costs one look-up.
 """
 
+import re
 from typing import TYPE_CHECKING
 
 from collector.call import Call
@@ -23,7 +24,9 @@ _MODELS_OF_A_HEAD = 64  # a client that makes up models must not fill the memory
 
 
 class Course:
-    __slots__ = ("about", "caps", "label", "lines", "lines_hiding", "pool", "target")
+    __slots__ = (
+        "about", "caps", "label", "lines", "lines_hiding", "parent_at", "parent_at_hiding", "pool", "target",
+    )  # fmt: skip
 
     def __init__(
         self, head: RequestHead, model: str, target: Target, pool: Pool, plan: Plan, key: str
@@ -33,6 +36,8 @@ class Course:
         self.caps: tuple[Cap, ...] | None = None  # those that cover its calls; set by who makes it
         self.lines = _make_lines(head, target, hides=False)
         self.lines_hiding = _make_lines(head, target, hides=True)
+        self.parent_at = _find_parent(head, self.lines)  # 0: the client named no trace
+        self.parent_at_hiding = _find_parent(head, self.lines_hiding)
         call = describe(head, model, target, plan, key)
         self.about: About = encode_about(call)
         self.label = make_label(
@@ -52,6 +57,12 @@ class Course:
         if head.chunked:
             return b"%stransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (self.lines, len(body), body)
         return b"%scontent-length: %d\r\n\r\n%s" % (self.lines, length, body)
+
+    def name_parent(self, request: bytes, call_id: bytes, *, hides: bool) -> bytes:
+        """The framed request with this call as the parent in its traceparent: in the trace it stands between
+        the client and the upstream."""
+        at = self.parent_at_hiding if hides else self.parent_at
+        return b"%s%s%s" % (request[:at], call_id[8:].hex().encode(), request[at + 16 :]) if at else request
 
 
 def find_course(worker: "Worker", head: RequestHead, model: str) -> Course | None:
@@ -110,3 +121,12 @@ def _make_lines(head: RequestHead, target: Target, *, hides: bool) -> bytes:
     lines += [b"%s: %s\r\n" % pair for pair in injected.items()]
     first = b"%s %s%s HTTP/1.1\r\nhost: %s\r\n"
     return first % (head.method, target.path, head.query, upstream.host_header.encode()) + b"".join(lines)
+
+
+def _find_parent(head: RequestHead, lines: bytes) -> int:
+    """Where the client's span id stands in the traceparent."""
+    if not head.trace_id:
+        return 0
+    names = head.trace_id.hex().encode(), head.parent_span_id.hex().encode()
+    found = re.search(rb"\r\n(?i:traceparent): [0-9a-f]{2}-%s-%s-" % names, lines)
+    return found.end() - 17 if found else 0

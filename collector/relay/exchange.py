@@ -151,6 +151,8 @@ class Exchange:
                 head.parent_span_id,
                 course.label,
             )
+            if course.parent_at:
+                self._request = course.name_parent(self._request, self.call_id, hides=self.hides)
         self._send(course.pool)
 
     def _refuse_course(self) -> None:
@@ -327,7 +329,8 @@ class Exchange:
         self.hides = False
         self.reply = self._refusal = None
         body, self._original = self._original, b""
-        self._request = course.frame(self.head, body, hides=False)
+        request = course.frame(self.head, body, hides=False)
+        self._request = course.name_parent(request, self.call_id, hides=False)
         self.tries = 0
         self.first_byte_at = 0.0
         self._send(course.pool)
