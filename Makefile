@@ -11,6 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UPSTREAM ?=
+export VLLM_PYTHON VLLM_MODEL
 BENCH ?=
 TESTS ?= tests
 
@@ -21,7 +22,7 @@ help:
 	@echo "make test [TESTS=tests/unit]               the tests"
 	@echo "make check                                 lint, format, types, who imports whom"
 	@echo "make bench [BENCH=relay]                   the comparisons with other tools"
-	@echo "make test-vllm                             the tests that need a real vLLM"
+	@echo "make test-vllm VLLM_PYTHON=P VLLM_MODEL=D    the tests before a real vLLM"
 	@echo "make clean                                 removes .venv and caches; no data"
 
 run: $(VENV)/.installed
