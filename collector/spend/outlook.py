@@ -1,6 +1,6 @@
 """Where a tenant's month will end, from the rollups: for the command line, the pages and the API alike.
 
-Days come from rollup_days, the last five weeks also by the hour: for the share of today that is still to
+Days come from rollup_days, the last eight weeks also by the hour: for the share of today that is still to
 come, and for hours that are missing. What such hours probably cost is in the projection and told apart.
 Each team is foreseen by itself, so teams need not add up to the total.
 """
@@ -24,7 +24,7 @@ from collector.spend.scope import scoped
 from collector.store.buckets import QUARTER, day_start, hour_bucket
 
 HISTORY_DAYS = 400
-HOURS_DAYS = 35
+HOURS_DAYS = 56  # so that a gap on the first of the month still has weeks before it on the last
 WHOLE = sql.SQL("''")
 BY_TEAM = sql.SQL("team")
 
@@ -54,7 +54,7 @@ class Forecast:
     last: date
     total: Outlook
     teams: list[Outlook]
-    missing_hours: int  # of the last five weeks
+    missing_hours: int  # of the last eight weeks
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def record_sentence(record: list[Past]) -> str:
 def filled_sentence(made: Forecast) -> str:
     cost = dollars(float(made.total.filled_usd), 2)
     return (
-        f"{made.missing_hours:,} hours of the last five weeks have no record. Those of this month probably "
+        f"{made.missing_hours:,} hours of the last eight weeks have no record. Those of this month probably "
         f"cost about {cost:,f}: that is in what is expected, not in what was spent."
     )
 

@@ -141,7 +141,7 @@ def outlook_values(connection: Connection[Any], state: State, zone: str) -> dict
         "expected": expected,
         "low": low,
         "high": high,
-        "places": places_for(expected) if expected < 1000 else 0,
+        "places": 0 if expected >= 1000 else 2 if expected >= 1 else places_for(expected),
         "band": band(made.total.spent_usd, low, expected, high),
         "record": record_sentence(list(made.total.record)),
         "filled": filled_sentence(made) if made.total.filled_usd else "",

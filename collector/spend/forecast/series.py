@@ -56,7 +56,7 @@ def complete(hours: Hours, profile: Sequence[float]) -> Whole:
 
 
 def silent(calls: Mapping[datetime, int], hours: Iterable[datetime]) -> set[datetime]:
-    """Hours of which there must be records and are none: the ledger is behind, or a relay was down.
+    """Of hours in order, those that must have records and have none: the ledger is behind, a relay was down.
 
     Nobody called, although in each of the last weeks (two at least) the same hour had calls by the dozen.
     A team or a tenant that calls now and then is never silent so: its zero is a zero.
@@ -64,10 +64,10 @@ def silent(calls: Mapping[datetime, int], hours: Iterable[datetime]) -> set[date
     if not calls:
         return set()
     first = min(calls)
-    found = set()
+    found: set[datetime] = set()
     for hour in hours:
         before = [hour - WEEK * back for back in range(1, LOOK_BACK_WEEKS + 1)]
-        same = [calls.get(one, 0) for one in before if one >= first]
+        same = [calls.get(one, 0) for one in before if one >= first and one not in found]
         if not calls.get(hour) and len(same) >= LEAST_WEEKS and min(same) >= LEAST_CALLS:
             found.add(hour)
     return found

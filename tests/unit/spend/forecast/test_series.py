@@ -1,10 +1,10 @@
 """Hours that are missing are filled from the profile; what is zero stays zero."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from collector.spend.forecast.series import complete, day_profile
+from collector.spend.forecast.series import complete, day_profile, silent
 
 OFFICE = [0.0] * 8 + [10.0] * 10 + [0.0] * 6
 EVEN = [1.0] * 24
@@ -54,3 +54,23 @@ def test_a_day_on_which_the_clock_changes_is_filled_too(width: int) -> None:
     hours[5] = None
     whole = complete(hours, [1 / 24] * 24)
     assert whole.spend_usd == pytest.approx(4.0 * width)
+
+
+NOON = datetime(2026, 3, 30, 12, tzinfo=UTC)
+
+
+def weeks_of(calls: int, back: int) -> dict[datetime, int]:
+    return {NOON - timedelta(weeks=at): calls for at in range(1, back + 1)}
+
+
+def test_silence_where_there_always_were_calls_is_missing() -> None:
+    assert silent(weeks_of(40, 4), [NOON]) == {NOON}
+    assert silent(weeks_of(40, 2), [NOON]) == {NOON}
+
+
+def test_silence_is_not_missing_where_it_is_usual_new_or_not_silent() -> None:
+    assert silent(weeks_of(5, 4), [NOON]) == set()
+    assert silent(weeks_of(40, 1), [NOON]) == set()
+    assert silent({}, [NOON]) == set()
+    assert silent(weeks_of(40, 4) | {NOON: 1}, [NOON]) == set()
+    assert silent(weeks_of(40, 4) | {NOON - timedelta(weeks=3): 0}, [NOON]) == set()
