@@ -22,7 +22,7 @@ help:
 	@echo "make test [TESTS=tests/unit]               the tests"
 	@echo "make check                                 lint, format, types, who imports whom"
 	@echo "make bench [BENCH=relay]                   the comparisons with other tools"
-	@echo "make test-vllm VLLM_PYTHON=P VLLM_MODEL=D    the tests before a real vLLM"
+	@echo "make test-vllm VLLM_PYTHON=P VLLM_MODEL=D  the tests before a real vLLM"
 	@echo "make clean                                 removes .venv and caches; no data"
 
 run: $(VENV)/.installed

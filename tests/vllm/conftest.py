@@ -1,7 +1,7 @@
 """A real vLLM before the product. Opt in: `make test-vllm VLLM_PYTHON=/path/python VLLM_MODEL=/path/model`.
 
-VLLM_PYTHON is an interpreter that has vLLM (the CPU build will do), VLLM_MODEL a folder with a model; a tiny one
-with random weights is enough, since only tokens are counted.
+VLLM_PYTHON is an interpreter that has vLLM (the CPU build will do), VLLM_MODEL a folder with a model. A
+tiny one with random weights is enough, since only tokens are counted.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""After every step the ledger's tokens are vLLM's own: nothing is lost between a real server and the books."""
+"""After every step the ledger's tokens are vLLM's own: nothing is lost on the way to the books."""
 
 from collections.abc import Callable
 from typing import Any
