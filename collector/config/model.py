@@ -114,6 +114,10 @@ def _check_metrics(text: str) -> str:
     return text if not text or text.startswith("/") else _check_url(text)
 
 
+def _check_endpoint(text: str) -> str:
+    return _check_url(text) if text else text
+
+
 def _absolute(value: Any) -> Any:
     return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
 
@@ -260,6 +264,21 @@ class Prices(Section):
     aliases: dict[str, Annotated[str, Field(min_length=1)]] = {}  # a deployment's name -> the model behind it
 
 
+class Otel(Section):
+    """The user's own OpenTelemetry collector, which gets every call as a span; without an endpoint, none.
+
+    It may be so far behind, in bytes of the journal and in hours; what is older is skipped, and counted.
+    """
+
+    endpoint: Annotated[str, AfterValidator(_check_endpoint)] = ""
+    protocol: Literal["http", "grpc"] = "http"
+    headers: Annotated[dict[str, HeaderSecret], AfterValidator(_check_headers)] = {}
+    ca_file: Path | None = None
+    timeout_s: Seconds = 10.0
+    max_lag_mb: Positive = 256
+    max_lag_hours: Seconds = 24.0
+
+
 class Config(Section):
     """The effective configuration, whole and checked. Every path in it is absolute."""
 
@@ -277,6 +296,7 @@ class Config(Section):
     routes: list[Route] = []
     caps: list[Cap] = []
     prices: Prices = Prices()
+    otel: Otel = Otel()
 
     @model_validator(mode="before")
     @classmethod

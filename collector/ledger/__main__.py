@@ -11,10 +11,12 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
 from collector.children import die_with_parent
 from collector.config import Config, cap_rules, policy_path, read_effective
 from collector.errors import SizewiseError
+from collector.journal import JournalReader
 from collector.ledger.exporter import PostgresSpanExporter
 from collector.ledger.journals import Journals, lock_journals
 from collector.ledger.metrics import RecordMetrics
@@ -23,6 +25,9 @@ from collector.ledger.prices import PriceList
 from collector.ledger.recorder import Recorder, calm_garbage_collection
 from collector.ledger.serving import serve
 from collector.ledger.shelf import BookWatch, shelf_of
+
+if TYPE_CHECKING:
+    from collector.ledger.forwarding import Forwarder
 
 log = logging.getLogger("collector.ledger")
 STOP_S = 2.0
@@ -81,8 +86,11 @@ def record(config: Config, stop: Event) -> None:
     server = serve(config.record.listen, metrics)
     retention_days = config.database.retention_days
     url = config.database.url.get_secret_value()
+    forwarder = make_forwarder(config)
+    if server is not None and forwarder is not None:
+        server.registry.register(forwarder)
     recorder = Recorder(
-        Journals(config.journal.dir),
+        Journals(config.journal.dir, forwarder.make_reader if forwarder else JournalReader),
         PostgresSpanExporter(url, prices.versions, retention_days=retention_days),
         prices,
         metrics,
@@ -95,12 +103,32 @@ def record(config: Config, stop: Event) -> None:
     publisher = PolicyPublisher(url, policy_path(config), tenant=config.tenant, rules=cap_rules(config))
     log.info("recording %s, metrics on %s", config.journal.dir, config.record.listen)
     calm_garbage_collection()
-    publishing = publisher.start(stop)
+    threads = [publisher.start(stop)]
+    if forwarder is not None:
+        threads.append(forwarder.start(stop))
     recorder.run(stop)
-    publishing.join(STOP_S)
+    for thread in threads:
+        thread.join(STOP_S)
     if server is not None:
         server.shutdown()
     log.info("stopped: %d calls recorded, %d bytes wait", metrics.recorded, metrics.lag_bytes)
+
+
+def make_forwarder(config: Config) -> "Forwarder | None":
+    """What it needs is imported only where it is wanted."""
+    if not config.otel.endpoint:
+        return None
+    from collector.ledger.collectors import make_exporter
+    from collector.ledger.forwarding import Bounds, Forwarder
+
+    prices = PriceList(aliases=config.prices.aliases)
+    return Forwarder(
+        config.journal.dir,
+        make_exporter(config.otel),
+        prices,
+        Bounds(config.otel.max_lag_mb * 1024 * 1024, config.otel.max_lag_hours),
+        look_at_books=BookWatch(shelf_of(config), prices).look,
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ ledger lets one of them move a cursor.
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,8 +29,8 @@ class Lane(msgspec.Struct):
 
 
 class Journals:
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, make_reader: Callable[[Path], JournalReader] = JournalReader) -> None:
+        self._directory, self._make_reader = directory, make_reader
         self._lanes: dict[Path, Lane] = {}
         self._looked_at = float("-inf")
 
@@ -40,7 +41,7 @@ class Journals:
             with suppress(OSError):
                 for path in set(list_journals(self._directory)) - self._lanes.keys():
                     with suppress(JournalError):  # the relay is just making it
-                        self._lanes[path] = Lane(JournalReader(path), path.name)
+                        self._lanes[path] = Lane(self._make_reader(path), path.name)
         return list(self._lanes.values())
 
     def forget_positions(self) -> None:
