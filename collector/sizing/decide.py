@@ -127,7 +127,7 @@ def locked(case: Case) -> str:
         return ""
     left = LOCK_DAYS - case.days_since_rejection
     return (
-        f"{case.candidate} was rejected {case.days_since_rejection} days ago, and is locked {left} days more"
+        f"{case.candidate} was rejected {case.days_since_rejection} days ago; days of its lock left: {left}"
     )
 
 

@@ -38,7 +38,7 @@ def test_the_sentence_that_users_pay_for() -> None:
         ({"days_since_move": 27}, State.HOLD, "rests 28 days"),
         ({"days_since_move": 28}, State.DOWNSIZE, "can move"),
         ({"days_since_move": 3, "drop_confirmed": True}, State.UPSIZE, "confirmed drop"),
-        ({"days_since_rejection": 90}, State.HOLD, "locked 1 days more"),
+        ({"days_since_rejection": 90}, State.HOLD, "lock left: 1"),
         ({"days_since_rejection": 91}, State.DOWNSIZE, "can move"),
         ({"pairs": WORSE}, State.HOLD, "worse by 3 points"),
         ({"pairs": FINE._replace(failed_strata=("german",))}, State.HOLD, "6 points on `german`"),
