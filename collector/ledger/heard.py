@@ -95,6 +95,8 @@ def read_message(body: bytes, form: Form, request: Message) -> None:
             request.ParseFromString(body)
             return
         found = json.loads(body)
+        if not isinstance(found, dict):
+            raise ValueError("a request is an object")
         with_base64_ids(found)
         json_format.ParseDict(found, request, ignore_unknown_fields=True)
     except (DecodeError, json_format.ParseError, ValueError, TypeError, RecursionError) as problem:
