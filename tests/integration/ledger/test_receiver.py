@@ -4,6 +4,7 @@ import itertools
 import random
 import time
 import uuid
+from threading import Thread
 
 import msgspec
 import pytest
@@ -284,6 +285,37 @@ def test_whatever_was_seen_any_order_ends_in_the_same_ledger(stage, database, se
     assert recorded <= {row[0].bytes for row in ledgers[0]}
     spans = source_of("default")
     assert sum(row[1] == spans for row in ledgers[0]) == len(stories) - len(recorded)
+
+
+def test_a_recorder_and_two_receivers_at_the_same_time(stage, database, database_url):
+    rng = random.Random(11)
+    stories = [Story(rng, traced=bool(at % 3), sequences=1 + at % 2) for at in range(60)]
+    others = [Receiver(database_url, PriceList()) for _ in range(2)]
+    failures = []
+
+    def send(receiver, spans_of):
+        try:
+            for told in stories:
+                receiver.take_traces(request_of(*spans_of(told)))
+        except Exception as problem:
+            failures.append(problem)
+
+    threads = [
+        Thread(target=send, args=(others[0], Story.app_spans)),
+        Thread(target=send, args=(others[1], Story.server_spans)),
+    ]
+    for thread in threads:
+        thread.start()
+    for told in stories:
+        stage.record(told.call)
+    for thread in threads:
+        thread.join(60)
+    for receiver in others:
+        receiver.close()
+    assert failures == []
+    assert {row[0].bytes for row in rows_of(database)} == {told.call.call_id for told in stories}
+    assert len(rows_of(database)) == 60
+    assert_rollups_are_the_calls(database)
 
 
 def test_an_application_and_its_server_make_one_call_with_what_each_knows(stage, database):
