@@ -104,7 +104,7 @@ def read_reply(body: bytes, status: int, convert: Callable[[ChatUsage], Usage] =
     _keep_head(reading, reply)
     for choice in reply.choices or ():
         reading.finish_reason = choice.finish_reason or reading.finish_reason
-    if misfit := usage_misfit(misfits):
+    if misfits and (misfit := usage_misfit(misfits)):
         reading.usage_problem = misfit
     elif reply.usage is not None:
         if reply.usage.cost is not None:

@@ -132,7 +132,7 @@ class Exchange:
             self.worker.counters.capped += 1
             self._refuse(refusal)
             return
-        if whole and self._may_ask_usage(course):
+        if self.facts.stream and whole and self._may_ask_usage(course):
             spliced = splice_usage(body, self.facts)
             if spliced is not None:
                 self.hides = True
@@ -172,7 +172,7 @@ class Exchange:
 
     def _may_ask_usage(self, course: Course) -> bool:
         facts, endpoint, upstream = self.facts, self.head.endpoint, course.target.upstream
-        if not facts.stream or facts.asks_usage or endpoint is None or not endpoint.can_ask_usage:
+        if facts.asks_usage or endpoint is None or not endpoint.can_ask_usage:
             return False
         return upstream.asks_usage and (upstream.name, facts.model) not in self.worker.refuses_option
 
