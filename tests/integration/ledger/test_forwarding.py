@@ -1,5 +1,8 @@
 """Calls to an OpenTelemetry collector: at least once, never in the ledger's way, and never without end."""
 
+import json
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -200,6 +203,37 @@ def test_the_real_exporter_over_http(journal, tmp_path, varied_calls):
     prices = PriceList()
     costs = [prices.price(call).cost_usd for call in calls]
     assert [one.get("sizewise.cost_usd") for one in told] == [None if c is None else f"{c:f}" for c in costs]
+
+
+def test_record_forwards_what_it_records(journal, tmp_path, varied_calls, database_url, database):
+    """The process itself, from its configuration on."""
+    write(journal, varied_calls(25))
+    seen = []
+    handler = type("Handler", (Collector,), {"seen": seen})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        settings = {
+            "state_dir": str(tmp_path / "state"),
+            "journal": {"dir": str(tmp_path)},
+            "database": {"url": database_url},
+            "record": {"listen": "127.0.0.1:0"},
+            "otel": {"endpoint": f"http://127.0.0.1:{server.server_port}"},
+        }
+        config = tmp_path / "config.json"
+        config.write_text(json.dumps(settings))
+        command = [sys.executable, "-m", "collector.ledger", "--config-file", str(config)]
+        child = subprocess.Popen(command, stderr=subprocess.PIPE)
+        try:
+            deadline = time.monotonic() + 30
+            while not seen and time.monotonic() < deadline:
+                time.sleep(0.05)
+        finally:
+            child.terminate()
+            _, errors = child.communicate(timeout=30)
+        server.shutdown()
+    assert child.returncode == 0, errors
+    assert sum(len(spans_of(request)) for _, _, request in seen) == 25
+    assert database.execute("SELECT count(*) FROM calls").fetchone() == (25,)
 
 
 class Service(TraceServiceServicer):
