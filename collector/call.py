@@ -89,7 +89,7 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     usage_hidden: bool = False  # we asked for the usage event and hid it from the client
 
     # how it went
-    status: int = 0  # of the upstream's reply; 0 when none came
+    status: int = 0  # what the client got: the upstream's, or that of our own answer; 0 when it got none
     outcome: Outcome = "ok"
     error_type: str = ""
     attempts: int = 1  # connections tried for this one call (a stale pooled one is retried once)

@@ -1,8 +1,7 @@
 """The table of calls under way, in a file mapped into memory, so that a killed worker leaves a trace of them.
 
-A slot is written when a call's request goes upstream and cleared after its frame stands in the journal.
-What a
-killed worker left standing, its successor writes to the journal as *interrupted*.
+A slot is written when a call's request goes upstream and cleared after its frame stands in the journal. What
+a killed worker left standing, its successor writes to the journal as *interrupted*.
 
 Invariants
 - A slot's state is its first byte, written last when opening and first when closing: a torn slot is not open.

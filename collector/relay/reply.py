@@ -2,8 +2,7 @@
 
 Invariants
 - The client gets the body, byte for byte, but for a usage event that we asked for and hide.
-- `ending` is true before the bytes that end the reply are handed back, so that the call can be recorded
-  first.
+- `ending` is true when the bytes that end the reply are handed back: the call is recorded before they leave.
 - Nothing that came after the reply's end is passed on, and its connection serves no other.
 """
 

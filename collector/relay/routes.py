@@ -1,8 +1,7 @@
 """To whom a request goes, and for whom it is counted: a pure look-up over the plan's routes.
 
 First match wins; /to/NAME/... always reaches upstream NAME. A look-up by (path, model) is remembered, up to
-a bound,
-since the same few come again and again.
+a bound, since the same few come again and again.
 """
 
 import re

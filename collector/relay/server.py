@@ -2,8 +2,7 @@
 
 Invariants
 - One request at a time: what a client pipelines is held as bytes (bounded, then reading pauses) and begins
-  when
-  the reply before it is done; two requests are never merged nor run side by side.
+  when the reply before it is done; two requests are never merged nor run side by side.
 - After a refused head, a broken body or an unfinished upload the connection is closed: nobody knows where the
   next request begins.
 """

@@ -1,10 +1,9 @@
-"""One relay worker: a listening socket that the supervisor owns, one journal, one event loop, one thread.
+"""One relay worker: a listening socket that the supervisor owns, one journal, one event loop.
 
 Invariants
 - It takes connections as soon as it runs: nothing it waits for is behind the relay.
 - Told to stop, it takes no new connection and no new request, lets the replies under way end (up to the
-  grace),
-  and closes its journal last.
+  grace), and closes its journal last.
 """
 
 import asyncio
